@@ -1,0 +1,246 @@
+// Package bbb speaks the BigBlueButton HTTP API: calls whose raw query is kept
+// byte for byte, checksums, answers that are scanned and spliced but never
+// decoded and re-encoded, and a client. It knows nothing of tenants.
+package bbb
+
+import (
+	"iter"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Call is one API request: the call's name ("create") and the raw query as it
+// was on the wire. Editing a call returns a new one in which only the bytes of
+// the touched parameters differ.
+type Call struct {
+	Name  string
+	Query string
+}
+
+// pair is one "name=value" of a raw query; both parts still escaped. hasValue
+// tells "name=" from "name".
+type pair struct {
+	start, end  int // in the query, without the & around it
+	name, value string
+	hasValue    bool
+}
+
+// pairs yields the query's parameters in order, split at & alone: a raw
+// semicolon is part of a value, as it is for bbb-web. Empty pieces (a stray &)
+// are left out.
+func pairs(query string) iter.Seq[pair] {
+	return func(yield func(pair) bool) {
+		for start := 0; start <= len(query); {
+			end := strings.IndexByte(query[start:], '&')
+			if end < 0 {
+				end = len(query)
+			} else {
+				end += start
+			}
+			if end > start {
+				p := pair{start: start, end: end, name: query[start:end]}
+				p.name, p.value, p.hasValue = strings.Cut(p.name, "=")
+				if !yield(p) {
+					return
+				}
+			}
+			start = end + 1
+		}
+	}
+}
+
+// Param returns the decoded value of the first parameter of that name; false
+// when there is none. A parameter without "=" has the value "".
+func (c Call) Param(name string) (string, bool) {
+	for p := range pairs(c.Query) {
+		if isName(p.name, name) {
+			return Unescape(p.value), true
+		}
+	}
+	return "", false
+}
+
+// Value is Param without telling an absent parameter from an empty one.
+func (c Call) Value(name string) string {
+	v, _ := c.Param(name)
+	return v
+}
+
+// Count returns how often a parameter occurs.
+func (c Call) Count(name string) int {
+	n := 0
+	for p := range pairs(c.Query) {
+		if isName(p.name, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// Params yields every parameter decoded, in order.
+func (c Call) Params() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for p := range pairs(c.Query) {
+			if !yield(Unescape(p.name), Unescape(p.value)) {
+				return
+			}
+		}
+	}
+}
+
+// With returns the call with the parameter set to value: the value of its first
+// occurrence is replaced in place, further ones are removed, and a parameter
+// that is missing is appended.
+func (c Call) With(name, value string) Call {
+	var b strings.Builder
+	b.Grow(len(c.Query) + len(name) + len(value) + 2)
+	copied, done := 0, false
+	for p := range pairs(c.Query) {
+		if !isName(p.name, name) {
+			continue
+		}
+		if done {
+			copied = cutPair(&b, c.Query, copied, p)
+			continue
+		}
+		b.WriteString(c.Query[copied : p.start+len(p.name)])
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(value))
+		copied, done = p.end, true
+	}
+	b.WriteString(c.Query[copied:])
+	if !done {
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(url.QueryEscape(name))
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(value))
+	}
+	return Call{Name: c.Name, Query: b.String()}
+}
+
+// Without returns the call with every occurrence of the named parameters removed.
+func (c Call) Without(names ...string) Call {
+	return c.WithoutFunc(func(name string) bool {
+		for _, n := range names {
+			if n == name {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// WithoutFunc returns the call without the parameters whose decoded name drop reports.
+func (c Call) WithoutFunc(drop func(name string) bool) Call {
+	var b strings.Builder
+	copied := 0
+	for p := range pairs(c.Query) {
+		if drop(Unescape(p.name)) {
+			copied = cutPair(&b, c.Query, copied, p)
+		}
+	}
+	if copied == 0 {
+		return c
+	}
+	b.WriteString(c.Query[copied:])
+	return Call{Name: c.Name, Query: strings.TrimSuffix(b.String(), "&")}
+}
+
+// cutPair writes the query from copied up to p, leaves p and the & after it
+// out, and returns where copying goes on.
+func cutPair(b *strings.Builder, query string, copied int, p pair) int {
+	b.WriteString(query[copied:p.start])
+	return min(p.end+1, len(query))
+}
+
+func isName(raw, name string) bool {
+	if raw == name {
+		return true
+	}
+	return strings.ContainsAny(raw, "%+") && Unescape(raw) == name
+}
+
+// Unescape decodes a form-encoded text leniently: + is a blank, %XX a byte, and
+// a malformed escape stays as it is.
+func Unescape(s string) string {
+	i := strings.IndexAny(s, "%+")
+	if i < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	b = append(b, s[:i]...)
+	for ; i < len(s); i++ {
+		switch {
+		case s[i] == '+':
+			b = append(b, ' ')
+		case s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			b = append(b, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	default:
+		return c - 'a' + 10
+	}
+}
+
+// Sanitize does to a parameter what bbb-web does before it validates it: control
+// characters (Unicode category Cc) go, blanks around it too.
+func Sanitize(s string) string {
+	clean := true
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			clean = false
+			break
+		}
+	}
+	if !clean {
+		s = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	return strings.Trim(s, " ")
+}
+
+// UTF16Len counts UTF-16 units, which is what BBB's length limits are in.
+func UTF16Len(s string) int {
+	n := 0
+	for _, r := range s {
+		n++
+		if r > 0xFFFF {
+			n++
+		}
+	}
+	return n
+}
+
+// ValidUTF8 reports whether every name and value decodes to valid UTF-8.
+func (c Call) ValidUTF8() bool {
+	for name, value := range c.Params() {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	return true
+}

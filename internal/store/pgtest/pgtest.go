@@ -173,7 +173,7 @@ func (s *Server) Freeze() {
 // Thaw lets a frozen server go on where it stood.
 func (s *Server) Thaw() {
 	s.t.Helper()
-	if err := s.s.thaw(); err != nil {
+	if err := s.s.wake(syscall.SIGCONT); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -264,11 +264,12 @@ func (s *server) stop() error {
 	if err != nil {
 		return err
 	}
-	// Pending when a frozen server is woken, so that it does nothing more.
 	if err := signalAll(syscall.SIGQUIT, pid); err != nil {
 		return err
 	}
-	if err := s.thaw(); err != nil {
+	// Every frozen process is to find the signal when it wakes, lest it do
+	// what it was asked meanwhile.
+	if err := s.wake(syscall.SIGQUIT, syscall.SIGCONT); err != nil {
 		return err
 	}
 	// The file goes when all processes have ended and the port is closed.
@@ -304,8 +305,9 @@ func (s *server) freeze() error {
 	return signalAll(syscall.SIGSTOP, pids...)
 }
 
-// thaw does nothing on a server that isn't frozen.
-func (s *server) thaw() error {
+// wake sends the signals, one after the other, to all processes that freeze
+// stopped. It does nothing on a server that isn't frozen.
+func (s *server) wake(signals ...syscall.Signal) error {
 	list, err := os.ReadFile(s.frozenList())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -321,8 +323,10 @@ func (s *server) thaw() error {
 		}
 		pids = append(pids, pid)
 	}
-	if err := signalAll(syscall.SIGCONT, pids...); err != nil {
-		return err
+	for _, sig := range signals {
+		if err := signalAll(sig, pids...); err != nil {
+			return err
+		}
 	}
 	return os.Remove(s.frozenList())
 }

@@ -172,6 +172,9 @@ func (c Call) Verifier() *Verifier {
 // Algorithm returns what the checksum claims to be made with.
 func (v *Verifier) Algorithm() Algorithm { return v.algorithm }
 
+// Possible reports whether the checksum is well-formed: only then can a secret match.
+func (v *Verifier) Possible() bool { return v.possible }
+
 // Fingerprint identifies the signed bytes together with the checksum: two
 // verifiers with the same one match the same secrets.
 func (v *Verifier) Fingerprint() [sha256.Size]byte {

@@ -285,7 +285,7 @@ func (d *Directory) ownerOf(ix *index, call bbb.Call, v *bbb.Verifier) found {
 func (d *Directory) recall(
 	ix *index, fp fingerprint, addr netip.Addr, v *bbb.Verifier, now time.Time,
 ) (found, step) {
-	h, tenants := d.recent.get(print, addr, now)
+	h, tenants := d.recent.get(fp, addr, now)
 	if s := ix.secret(h.tenantID, h.secretID); s != nil && s.shared && v.Match(s.value) {
 		d.recent.noteAddress(addr, h.tenantID, now)
 		return found{ix.byID(h.tenantID), s}, byCall

@@ -51,15 +51,37 @@ func pairs(query string) iter.Seq[pair] {
 	}
 }
 
+// findPair returns the first parameter whose decoded name is name. It is what
+// every call on the shared URL goes through, hence the loop of its own.
+func findPair(query, name string) (pair, bool) {
+	for start := 0; start < len(query); {
+		end := strings.IndexByte(query[start:], '&')
+		if end < 0 {
+			end = len(query)
+		} else {
+			end += start
+		}
+		// Few names begin as this one does, or with an escape.
+		if end > start && (name == "" || query[start] == name[0] || query[start] == '%' || query[start] == '+') {
+			p := pair{start: start, end: end}
+			p.name, p.value, p.hasValue = strings.Cut(query[start:end], "=")
+			if isName(p.name, name) {
+				return p, true
+			}
+		}
+		start = end + 1
+	}
+	return pair{}, false
+}
+
 // Param returns the decoded value of the first parameter of that name; false
 // when there is none. A parameter without "=" has the value "".
 func (c Call) Param(name string) (string, bool) {
-	for p := range pairs(c.Query) {
-		if isName(p.name, name) {
-			return Unescape(p.value), true
-		}
+	p, ok := findPair(c.Query, name)
+	if !ok {
+		return "", false
 	}
-	return "", false
+	return Unescape(p.value), true
 }
 
 // Value is Param without telling an absent parameter from an empty one.
@@ -167,7 +189,10 @@ func isName(raw, name string) bool {
 // Unescape decodes a form-encoded text leniently: + is a blank, %XX a byte, and
 // a malformed escape stays as it is.
 func Unescape(s string) string {
-	i := strings.IndexAny(s, "%+")
+	i := strings.IndexByte(s, '%')
+	if plus := strings.IndexByte(s, '+'); plus >= 0 && (i < 0 || plus < i) {
+		i = plus
+	}
 	if i < 0 {
 		return s
 	}
@@ -205,14 +230,10 @@ func unhex(c byte) byte {
 // Sanitize does to a parameter what bbb-web does before it validates it: control
 // characters (Unicode category Cc) go, blanks around it too.
 func Sanitize(s string) string {
-	clean := true
-	for _, r := range s {
-		if unicode.IsControl(r) {
-			clean = false
-			break
-		}
+	if !mayNeedSanitizing(s) {
+		return s
 	}
-	if !clean {
+	if strings.IndexFunc(s, unicode.IsControl) >= 0 {
 		s = strings.Map(func(r rune) rune {
 			if unicode.IsControl(r) {
 				return -1
@@ -221,6 +242,27 @@ func Sanitize(s string) string {
 		}, s)
 	}
 	return strings.Trim(s, " ")
+}
+
+// mayNeedSanitizing is a quick test for what Sanitize could change. False alarms
+// are bytes of non-ASCII characters.
+func mayNeedSanitizing(s string) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// The high bit of a byte is set by one below 0x21, and by 0x7f and up.
+		if ((x-ones*0x21)|(x+ones)|x)&highs != 0 {
+			return true
+		}
+	}
+	for ; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // UTF16Len counts UTF-16 units, which is what BBB's length limits are in.

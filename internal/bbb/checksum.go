@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"strings"
-	"unicode"
 )
 
 // Algorithm is a hash function that a checksum can be made with.
@@ -70,64 +69,72 @@ func AlgorithmOf(digits int) Algorithm {
 	return NoAlgorithm
 }
 
-func (a Algorithm) hash() hash.Hash {
+// hasher is what every hash of the standard library is: its state can be saved
+// and restored without allocating.
+type hasher interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+func (a Algorithm) hash() hasher {
+	var h hash.Hash
 	switch a {
 	case SHA256:
-		return sha256.New()
+		h = sha256.New()
 	case SHA384:
-		return sha512.New384()
+		h = sha512.New384()
 	case SHA512:
-		return sha512.New()
+		h = sha512.New()
 	case SHA1, NoAlgorithm:
+		h = sha1.New() //nolint:gosec // See the import.
 	}
-	return sha1.New() //nolint:gosec // See the import.
+	return h.(hasher)
 }
+
+const checksumParam = "checksum"
 
 // Checksum returns the value of the call's checksum parameter; "" when there is none.
 func (c Call) Checksum() string {
-	return Sanitize(c.Value("checksum"))
+	return Sanitize(c.Value(checksumParam))
 }
 
 // Unsigned returns the call without its checksum, removed as bbb-web does it:
 // textually and everywhere, first "&checksum=V", then "checksum=V&", then
 // "checksum=V". A second checksum parameter with another value stays and is
-// signed like any other.
+// signed like any other. Control characters and blanks around the query go too,
+// as they are not signed.
 func (c Call) Unsigned() Call {
-	query := c.Query
-	if hasControl(query) {
-		query = Sanitize(query)
-	}
-	v := c.Checksum()
-	if !strings.Contains(query, "checksum="+v) {
-		return Call{Name: c.Name, Query: query}
-	}
-	tail := "&checksum=" + v
-	if rest, ok := strings.CutSuffix(query, tail); ok && !strings.Contains(rest, tail[1:]) {
-		return Call{Name: c.Name, Query: rest}
-	}
-	query = strings.ReplaceAll(query, tail, "")
-	query = strings.ReplaceAll(query, tail[1:]+"&", "")
-	query = strings.ReplaceAll(query, tail[1:], "")
-	return Call{Name: c.Name, Query: query}
+	unsigned, _ := c.unsign()
+	return unsigned
 }
 
-// hasControl is a quick test for what Sanitize would take out of a raw query.
-func hasControl(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f || s[i] == 0xc2 {
-			return strings.IndexFunc(s, unicode.IsControl) >= 0
-		}
+// unsign returns the call without its checksum, and the checksum.
+func (c Call) unsign() (Call, string) {
+	query := Sanitize(c.Query)
+	p, ok := findPair(c.Query, checksumParam)
+	if !ok {
+		return Call{Name: c.Name, Query: query}, ""
 	}
-	return false
+	v := Sanitize(Unescape(p.value))
+	if len(query) == len(c.Query) && p.end == len(query) && p.start > 0 && len(v) == len(p.value) &&
+		strings.HasPrefix(query[p.start:], checksumParam+"=") && !strings.Contains(query[:p.start], checksumParam) {
+		// The usual place, at the end and nowhere else.
+		return Call{Name: c.Name, Query: query[:p.start-1]}, v
+	}
+	text := checksumParam + "=" + v
+	query = strings.ReplaceAll(query, "&"+text, "")
+	query = strings.ReplaceAll(query, text+"&", "")
+	query = strings.ReplaceAll(query, text, "")
+	return Call{Name: c.Name, Query: query}, v
 }
 
 // Sign returns the raw query with a checksum for the secret appended. The call
 // must be unsigned.
 func (c Call) Sign(alg Algorithm, secret string) string {
 	h := alg.hash()
-	h.Write([]byte(c.Name))
-	h.Write([]byte(c.Query))
-	h.Write([]byte(secret))
+	text := make([]byte, 0, len(c.Name)+len(c.Query)+len(secret))
+	h.Write(append(append(append(text, c.Name...), c.Query...), secret...))
 	sum := hex.EncodeToString(h.Sum(nil))
 	if c.Query == "" {
 		return "checksum=" + sum
@@ -136,37 +143,51 @@ func (c Call) Sign(alg Algorithm, secret string) string {
 }
 
 // Verifier checks the checksum of one call against any number of secrets: the
-// signed bytes are hashed once and the state is cloned per candidate. It is for
-// one goroutine.
+// signed bytes are hashed once and the state is restored per candidate. It is
+// for one goroutine. The zero value is ready for Reset.
 type Verifier struct {
 	algorithm Algorithm
-	state     []byte // of the hash after name and query
-	scratch   hash.Hash
-	want      [sha512.Size]byte
-	sum       [sha512.Size]byte
 	possible  bool
+	h         hasher
+	state     []byte // of h after name and query
+	text      []byte // scratch
+	want, sum [sha512.Size]byte
+	hashers   [SHA512 + 1]hasher // made so far, to be used again
 }
 
 // Verifier returns a verifier of the call's checksum. A missing or malformed
 // checksum gives one that does the same work and never matches.
 func (c Call) Verifier() *Verifier {
-	given := c.Checksum()
-	v := &Verifier{algorithm: AlgorithmOf(len(given))}
-	v.possible = v.algorithm != NoAlgorithm
-	if v.possible {
-		_, err := hex.Decode(v.want[:], []byte(given))
+	v := new(Verifier)
+	v.Reset(c)
+	return v
+}
+
+// Reset makes the verifier one of another call, as Call.Verifier returns it, and
+// uses its memory again.
+func (v *Verifier) Reset(c Call) {
+	unsigned, given := c.unsign()
+	v.want = [sha512.Size]byte{}
+	v.algorithm = AlgorithmOf(len(given))
+	v.possible = false
+	if v.algorithm != NoAlgorithm {
+		v.text = append(v.text[:0], given...)
+		_, err := hex.Decode(v.want[:], v.text)
 		v.possible = err == nil
 	}
-	v.scratch = v.algorithm.hash()
-	unsigned := c.Unsigned()
-	v.scratch.Write([]byte(unsigned.Name))
-	v.scratch.Write([]byte(unsigned.Query))
-	state, err := v.scratch.(encoding.BinaryMarshaler).MarshalBinary()
+	if v.hashers[v.algorithm] == nil {
+		v.hashers[v.algorithm] = v.algorithm.hash()
+	}
+	v.h = v.hashers[v.algorithm]
+	v.h.Reset()
+	v.text = append(append(v.text[:0], unsigned.Name...), unsigned.Query...)
+	v.h.Write(v.text)
+	state, err := v.h.AppendBinary(v.state[:0])
 	if err != nil { // the standard library's hashes never fail to
 		v.possible = false
+		return
 	}
 	v.state = state
-	return v
 }
 
 // Algorithm returns what the checksum claims to be made with.
@@ -178,16 +199,17 @@ func (v *Verifier) Possible() bool { return v.possible }
 // Fingerprint identifies the signed bytes together with the checksum: two
 // verifiers with the same one match the same secrets.
 func (v *Verifier) Fingerprint() [sha256.Size]byte {
-	return sha256.Sum256(append(v.want[:], v.state...))
+	v.text = append(append(v.text[:0], v.want[:v.h.Size()]...), v.state...)
+	return sha256.Sum256(v.text)
 }
 
 // Match reports in constant time whether the checksum was made with the secret.
 func (v *Verifier) Match(secret []byte) bool {
-	if len(v.state) == 0 || v.scratch.(encoding.BinaryUnmarshaler).UnmarshalBinary(v.state) != nil {
+	if v.h.UnmarshalBinary(v.state) != nil {
 		return false
 	}
-	v.scratch.Write(secret)
-	sum := v.scratch.Sum(v.sum[:0])
+	v.h.Write(secret)
+	sum := v.h.Sum(v.sum[:0])
 	return subtle.ConstantTimeCompare(sum, v.want[:len(sum)]) == 1 && v.possible
 }
 

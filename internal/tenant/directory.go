@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,16 +85,20 @@ type Directory struct {
 	recent  *memory
 	scans   *scans
 	metrics *metrics
+	// verifiers holds *bbb.Verifier that were used before: making one costs as
+	// much as the checksum.
+	verifiers sync.Pool
 }
 
 // NewDirectory returns a directory that is empty until the first Set.
 func NewDirectory(o Options) *Directory {
 	o = o.withDefaults()
 	return &Directory{
-		o:       o,
-		recent:  newMemory(o.RecentCalls, o.RecentAddresses),
-		scans:   newScans(o),
-		metrics: newMetrics(o.Registerer),
+		o:         o,
+		recent:    newMemory(o.RecentCalls, o.RecentAddresses),
+		scans:     newScans(o),
+		metrics:   newMetrics(o.Registerer),
+		verifiers: sync.Pool{New: func() any { return new(bbb.Verifier) }},
 	}
 }
 
@@ -177,16 +182,19 @@ func (d *Directory) Identify(ctx context.Context, w Where, call bbb.Call) (Calle
 	if ix == nil {
 		return Caller{}, fault.New(fault.Unavailable, "starting", "The service is starting. Please try again in a moment.")
 	}
-	v := call.Verifier()
+	v := d.verifiers.Get().(*bbb.Verifier)
+	defer d.verifiers.Put(v)
+	v.Reset(call)
+	now := d.o.Now()
 	var (
 		who    found
-		by     step
+		by     = bySlug
 		reason Reason
 	)
 	if w.Slug != "" {
-		who, by, reason = ix.identifyBySlug(w.Slug, v)
+		who, reason = ix.identifyBySlug(w.Slug, v)
 	} else {
-		who, by, reason = d.identifyShared(ctx, ix, w, call, v)
+		who, by, reason = d.identifyShared(ctx, ix, now, addressKey(w.Addr), call, v)
 	}
 	if who.secret == nil {
 		if reason == BadChecksum {
@@ -198,19 +206,19 @@ func (d *Directory) Identify(ctx context.Context, w Where, call bbb.Call) (Calle
 	return Caller{
 		Tenant:    who.entry.tenant,
 		SecretID:  who.secret.id,
-		Expired:   who.secret.expired(d.o.Now()),
+		Expired:   who.secret.expired(now),
 		Algorithm: v.Algorithm(),
 	}, nil
 }
 
 // identifyBySlug tries the secrets of one tenant. A tenant that doesn't exist
 // costs as much as one that does.
-func (ix *index) identifyBySlug(slug string, v *bbb.Verifier) (found, step, Reason) {
+func (ix *index) identifyBySlug(slug string, v *bbb.Verifier) (found, Reason) {
 	e, reason := ix.bySlug(slug), BadChecksum
 	if e == nil {
 		reason = UnknownTenant
 	} else if s := e.match(v, false); s != nil {
-		return found{e, s}, bySlug, ""
+		return found{e, s}, ""
 	}
 	tries := 0
 	if e != nil {
@@ -219,19 +227,18 @@ func (ix *index) identifyBySlug(slug string, v *bbb.Verifier) (found, step, Reas
 	for ; tries < slugTries; tries++ {
 		v.Match(dummySecret[:]) // for the time it takes
 	}
-	return found{}, bySlug, reason
+	return found{}, reason
 }
 
 // identifyShared finds the tenant on the shared URL, the likeliest first. Only
 // the last step has a cost that grows with the number of tenants, and a budget.
 func (d *Directory) identifyShared(
-	ctx context.Context, ix *index, w Where, call bbb.Call, v *bbb.Verifier,
+	ctx context.Context, ix *index, now time.Time, addr netip.Addr, call bbb.Call, v *bbb.Verifier,
 ) (found, step, Reason) {
 	if !v.Possible() {
 		// Nothing could match, which is no secret to a caller that sent no checksum.
 		return found{}, byScan, BadChecksum
 	}
-	addr, now := addressKey(w.Addr), d.o.Now()
 	if who := d.ownerOf(ix, call, v); who.secret != nil {
 		d.recent.noteAddress(addr, who.entry.tenant.ID, now)
 		return who, byMeeting, ""
@@ -252,11 +259,10 @@ func (d *Directory) ownerOf(ix *index, call bbb.Call, v *bbb.Verifier) found {
 	var tried [maxOwners]int64
 	n := 0
 	for _, name := range [...]string{"meetingID", "recordID"} {
-		value, ok := call.Param(name)
-		if !ok {
-			continue
+		if name == "recordID" && !strings.Contains(call.Name, "Recording") {
+			break // no other call has one
 		}
-		id, _, _ := strings.Cut(value, ",") // both may be lists; no ID holds a comma
+		id, _, _ := strings.Cut(call.Value(name), ",") // both may be lists; no ID holds a comma
 		id = bbb.Sanitize(id)
 		if id == "" {
 			continue
@@ -285,20 +291,27 @@ func (d *Directory) ownerOf(ix *index, call bbb.Call, v *bbb.Verifier) found {
 func (d *Directory) recall(
 	ix *index, fp fingerprint, addr netip.Addr, v *bbb.Verifier, now time.Time,
 ) (found, step) {
-	h, tenants := d.recent.get(fp, addr, now)
-	if s := ix.secret(h.tenantID, h.secretID); s != nil && s.shared && v.Match(s.value) {
-		d.recent.noteAddress(addr, h.tenantID, now)
-		return found{ix.byID(h.tenantID), s}, byCall
+	if h, ok := d.recent.call(fp); ok {
+		if s := ix.secret(h.tenantID, h.secretID); s != nil && s.shared && v.Match(s.value) {
+			return found{ix.byID(h.tenantID), s}, byCall
+		}
 	}
-	for _, id := range tenants.list() {
-		if id == 0 {
-			break
-		}
+	last := d.recent.visits(addr, now)
+	for i, id := range last.tenants {
 		e := ix.byID(id)
-		if s := e.match(v, true); s != nil {
-			d.recent.note(fp, holder{id, s.id}, addr, now)
-			return found{e, s}, byAddress
+		s := e.match(v, true)
+		if s == nil {
+			continue
 		}
+		switch {
+		case i > 0:
+			d.recent.note(fp, holder{id, s.id}, addr, now)
+		case now.Sub(last.seen) > time.Minute:
+			d.recent.noteAddress(addr, id, now)
+		default:
+			// Nothing new: the call would be found the same way next time.
+		}
+		return found{e, s}, byAddress
 	}
 	return found{}, byCall
 }

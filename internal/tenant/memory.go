@@ -32,20 +32,18 @@ type visits struct {
 	seen    time.Time
 }
 
-func (v *visits) list() []int64 { return v.tenants[:] }
-
 // memory holds who called a moment ago, bounded in size: calls, because LMSs
 // repeat identical URLs, and addresses, because one LMS has one tenant.
 type memory struct {
 	mu        sync.Mutex
 	calls     *simplelru.LRU[fingerprint, holder]
-	addresses *simplelru.LRU[netip.Addr, visits]
+	addresses *simplelru.LRU[netip.Addr, *visits]
 }
 
 func newMemory(calls, addresses int) *memory {
 	return &memory{
 		calls:     newLRU[fingerprint, holder](calls),
-		addresses: newLRU[netip.Addr, visits](addresses),
+		addresses: newLRU[netip.Addr, *visits](addresses),
 	}
 }
 
@@ -69,17 +67,22 @@ func addressKey(a netip.Addr) netip.Addr {
 	return a
 }
 
-// get returns what is remembered of a call and of an address.
-func (m *memory) get(call fingerprint, addr netip.Addr, now time.Time) (holder, visits) {
+// call returns who made the very same call before.
+func (m *memory) call(fp fingerprint) (holder, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h, _ := m.calls.Get(call)
+	return m.calls.Get(fp)
+}
+
+// visits returns which tenants called from an address.
+func (m *memory) visits(addr netip.Addr, now time.Time) visits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	v, ok := m.addresses.Get(addr)
-	if ok && now.Sub(v.seen) > addressMemory {
-		m.addresses.Remove(addr)
-		v = visits{}
+	if !ok || now.Sub(v.seen) > addressMemory {
+		return visits{}
 	}
-	return h, v
+	return *v
 }
 
 // note remembers a verified call and its address.
@@ -101,14 +104,17 @@ func (m *memory) visit(addr netip.Addr, tenantID int64, now time.Time) {
 	if !addr.IsValid() {
 		return
 	}
-	v, _ := m.addresses.Get(addr)
+	v, ok := m.addresses.Get(addr)
+	if !ok {
+		v = &visits{}
+		m.addresses.Add(addr, v)
+	}
 	at := slices.Index(v.tenants[:], tenantID)
 	if at < 0 {
 		at = recentTenants - 1
 	}
 	copy(v.tenants[1:at+1], v.tenants[:at])
 	v.tenants[0], v.seen = tenantID, now
-	m.addresses.Add(addr, v)
 	for {
 		oldest, v, ok := m.addresses.GetOldest()
 		if !ok || now.Sub(v.seen) <= addressMemory {

@@ -3,20 +3,20 @@ package tenant
 import "github.com/prometheus/client_golang/prometheus"
 
 // step is how a caller was found.
-type step string
+type step int
 
 // The steps; all but the first are the shared URL's.
 const (
-	bySlug    step = "slug"    // the path or the host name says who
-	byMeeting step = "meeting" // owns the meeting
-	byCall    step = "call"    // made the same call a moment ago
-	byAddress step = "address" // called from the address before
-	byScan    step = "scan"
+	bySlug    step = iota // the path or the host name says who
+	byMeeting             // owns the meeting
+	byCall                // made the same call a moment ago
+	byAddress             // called from the address before
+	byScan
 )
 
 // metrics are the directory's; every series exists from the start.
 type metrics struct {
-	identified map[step]prometheus.Counter
+	identified [byScan + 1]prometheus.Counter
 	failures   map[Reason]prometheus.Counter
 }
 
@@ -32,9 +32,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	if r != nil {
 		r.MustRegister(identified, failures)
 	}
-	m := &metrics{identified: map[step]prometheus.Counter{}, failures: map[Reason]prometheus.Counter{}}
-	for _, s := range []step{bySlug, byMeeting, byCall, byAddress, byScan} {
-		m.identified[s] = identified.WithLabelValues(string(s))
+	m := &metrics{failures: map[Reason]prometheus.Counter{}}
+	for step, by := range [...]string{"slug", "meeting", "call", "address", "scan"} {
+		m.identified[step] = identified.WithLabelValues(by)
 	}
 	for _, reason := range []Reason{UnknownTenant, BadChecksum, Missing, Algorithm, Busy} {
 		m.failures[reason] = failures.WithLabelValues(string(reason))

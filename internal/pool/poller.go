@@ -15,7 +15,7 @@ import (
 type Poll struct {
 	ServerID int64
 	Snapshot *Snapshot // nil when the poll failed
-	Err      error     // why it failed; never holds a URL or secret
+	Err      error     // why it failed, a *fault.Error; never holds a URL or secret
 	// Frozen reports that too many servers fail at once to blame them: health
 	// doesn't move to down meanwhile.
 	Frozen bool
@@ -28,9 +28,9 @@ type look struct {
 }
 
 var (
-	errServerGone = fault.New(fault.NotFound, "serverUnknown", "There is no such server.")                                         //nolint:gochecknoglobals // a constant
-	errRefused    = fault.New(fault.Unavailable, "serverRefused", "The server refuses our secret (checksumError).")                //nolint:gochecknoglobals // a constant
-	errPollWait   = fault.New(fault.Unavailable, "serverNotAnswering", "The server has not been looked at in the time there was.") //nolint:gochecknoglobals // a constant
+	errServerGone = fault.New(fault.NotFound, "serverUnknown", "There is no such server.")
+	errRefused    = fault.New(fault.Unavailable, "serverRefused", "The server refuses our secret (checksumError).")
+	errPollWait   = fault.New(fault.Unavailable, "serverNotAnswering", "The server has not been looked at in the time there was.")
 )
 
 // lanes bound how many polls run at once. Servers whose last poll failed have a
@@ -209,7 +209,7 @@ func (p *Pool) poll(ctx context.Context, m *member, lane chan struct{}) {
 	l.settle(out)
 }
 
-// list sends a getMeetings call. The error says what went wrong, without URL.
+// list sends a getMeetings call. An error is a *fault.Error.
 func (p *Pool) list(ctx context.Context, c *config) ([]bbb.Meeting, result, error) {
 	resp, err := p.client.Do(ctx, bbb.Request{
 		Base: c.server.APIURL, Call: bbb.Call{Name: "getMeetings"},
@@ -217,21 +217,25 @@ func (p *Pool) list(ctx context.Context, c *config) ([]bbb.Meeting, result, erro
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, resultTimeout, fmt.Errorf("poll: no answer within %v", p.o.PollTimeout)
+		return nil, resultTimeout, pollFault(fmt.Errorf("no answer within %v", p.o.PollTimeout))
 	case err != nil:
-		return nil, resultUnreachable, fmt.Errorf("poll: %w", err)
+		return nil, resultUnreachable, pollFault(err)
 	case resp.Answer == nil:
-		return nil, resultError, fmt.Errorf("poll: HTTP status %d without a BBB answer", resp.Status)
+		return nil, resultError, pollFault(fmt.Errorf("HTTP status %d without a BBB answer", resp.Status))
 	case resp.Answer.Key() == "checksumError":
 		return nil, resultRefused, errRefused
 	case !resp.Answer.Success():
-		return nil, resultError, fmt.Errorf("poll: the server answered FAILED %q", resp.Answer.Key())
+		return nil, resultError, pollFault(fmt.Errorf("the server answered FAILED %q", resp.Answer.Key()))
 	}
 	meetings, err := bbb.ParseMeetings(fit(resp.Body))
 	if err != nil {
-		return nil, resultError, fmt.Errorf("poll: %w", err)
+		return nil, resultError, pollFault(err)
 	}
 	return meetings, resultOK, nil
+}
+
+func pollFault(cause error) error {
+	return fault.Wrap(fault.Unavailable, "serverNotAnswering", "The server did not answer a poll.", cause)
 }
 
 // record moves the member's health by one result and reports whether health is

@@ -98,7 +98,7 @@ type Pool struct {
 	// roster is who there is. It is swapped whole, under mu.
 	roster atomic.Pointer[roster]
 	mu     sync.Mutex
-	ctx    context.Context //nolint:containedctx // the pollers' life, from Start to Stop
+	ctx    context.Context // the pollers' life, from Start to Stop; nil before
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -169,9 +169,10 @@ func (p *Pool) Start(ctx context.Context) {
 	if p.ctx != nil {
 		return
 	}
-	p.ctx, p.cancel = context.WithCancel(ctx)
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.ctx = ctx
 	for _, m := range p.roster.Load().list {
-		p.begin(m)
+		p.begin(ctx, m)
 	}
 }
 
@@ -187,9 +188,8 @@ func (p *Pool) Stop() {
 }
 
 // begin starts a member's poller. The caller holds mu.
-func (p *Pool) begin(m *member) {
-	var ctx context.Context
-	ctx, m.stop = context.WithCancel(p.ctx)
+func (p *Pool) begin(ctx context.Context, m *member) {
+	ctx, m.stop = context.WithCancel(ctx)
 	p.wg.Go(func() { p.run(ctx, m) })
 }
 
@@ -218,7 +218,7 @@ func (p *Pool) SetServers(servers []Server) {
 	if p.ctx != nil && p.ctx.Err() == nil {
 		for _, m := range now.list {
 			if m.stop == nil {
-				p.begin(m)
+				p.begin(p.ctx, m)
 			}
 		}
 	}

@@ -93,8 +93,9 @@ func (w *world) addServer(name string) pool.Server {
 
 // draft is a claim as the registry would fill it.
 func (w *world) draft(externalID string) meeting.Claim {
+	scoped := w.tenant.ScopeKey + "-" + externalID
 	return meeting.Claim{
-		ExternalID: externalID, ServerID: w.server.ID, ScopedID: w.tenant.ScopeKey + "-" + externalID,
+		ExternalID: externalID, ServerID: w.server.ID, ScopedID: scoped[:min(len(scoped), 256)],
 		AttendeePW: "ap-" + externalID, ModeratorPW: "mp-" + externalID, Ref: "ref-" + externalID,
 		SecretID: w.secret.ID, Seats: 25, Params: "name=x%20\xff;y&meetingID=" + externalID,
 	}

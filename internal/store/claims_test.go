@@ -82,7 +82,7 @@ func TestClaimIsUniqueWhileLive(t *testing.T) {
 		}
 		generation := 1
 		for _, over := range []meeting.State{meeting.Ended, meeting.Released, meeting.Superseded} {
-			c = w.moveTo(c, over)
+			w.moveTo(c, over)
 			_, err := w.Room(ctx, w.tenant.ID, "r")
 			requireFault(t, err, fault.NotFound, "claimNotFound")
 			c = w.claimRoom("r")

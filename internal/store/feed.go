@@ -23,6 +23,12 @@ const FeedWindow = 15 * time.Second
 // claims makes it run into its time limit.
 const livePage = 2000
 
+const (
+	selectLive    = "SELECT " + claimColumns + " FROM claims WHERE " + presentStates + " AND id > ? ORDER BY id LIMIT ?"
+	selectHeads   = "SELECT id, seq FROM claims WHERE seq > ? ORDER BY seq"
+	selectChanges = "SELECT " + claimColumns + " FROM claims WHERE seq >= ? ORDER BY seq"
+)
+
 // Live implements meeting.Store. The sequence number is read before the first
 // claim: what changes while the claims are read has a higher one and comes with
 // Changes, as does, within FeedWindow, what had a lower one and was not
@@ -39,8 +45,7 @@ func (s *Store) Live(ctx context.Context) ([]meeting.Claim, int64, error) {
 	for after, more := int64(0), true; more; {
 		var page []meeting.Claim
 		err := s.view(ctx, opLive, func(db *gorm.DB) (err error) {
-			page, err = s.readClaims(db.Raw("SELECT "+claimColumns+" FROM claims WHERE "+presentStates+
-				" AND id > ? ORDER BY id LIMIT ?", after, livePage), nil)
+			page, err = s.readClaims(db.Raw(selectLive, after, livePage), nil)
 			return err
 		})
 		if err != nil {
@@ -64,7 +69,7 @@ func (s *Store) Changes(ctx context.Context, floor int64, known func(id, seq int
 		first := floor + 1
 		if known != nil {
 			var heads []struct{ ID, Seq int64 }
-			if err := db.Raw("SELECT id, seq FROM claims WHERE seq > ? ORDER BY seq", floor).Scan(&heads).Error; err != nil {
+			if err := db.Raw(selectHeads, floor).Scan(&heads).Error; err != nil {
 				return err
 			}
 			for len(heads) > 0 && known(heads[0].ID, heads[0].Seq) {
@@ -76,7 +81,7 @@ func (s *Store) Changes(ctx context.Context, floor int64, known func(id, seq int
 			}
 			first = heads[0].Seq
 		}
-		changes, err = s.readClaims(db.Raw("SELECT "+claimColumns+" FROM claims WHERE seq >= ? ORDER BY seq", first), known)
+		changes, err = s.readClaims(db.Raw(selectChanges, first), known)
 		return err
 	})
 	if err != nil {

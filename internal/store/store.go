@@ -180,25 +180,39 @@ func (s *Store) LockServe() (release func(), err error) {
 	return s.engine.lockServe()
 }
 
-// view runs a read. One that met a broken connection is asked once more: the
-// pool may hold others that broke in the same moment, but a single idle one
-// that the database dropped must not fail a request.
+// view runs a read. One that met a broken connection is asked again.
 func (s *Store) view(ctx context.Context, op operation, read func(db *gorm.DB) error) error {
 	return s.do(ctx, op, func(ctx context.Context) error {
-		err := read(s.pools.read.WithContext(ctx))
-		if err != nil && ctx.Err() == nil && s.engine.lostConnection(err) {
-			err = read(s.pools.read.WithContext(ctx))
-		}
-		return err
+		return s.pastBroken(ctx, func() (begun bool, err error) {
+			return false, read(s.pools.read.WithContext(ctx))
+		})
 	})
 }
 
-// update runs a change in one transaction. It is never repeated by itself: a
-// connection that breaks at the commit leaves open whether it happened.
+// update runs a change in one transaction. It is not repeated once it has
+// begun: a connection that breaks at the commit leaves open what happened.
 func (s *Store) update(ctx context.Context, op operation, change func(tx *gorm.DB) error) error {
 	return s.do(ctx, op, func(ctx context.Context) error {
-		return s.pools.write.WithContext(ctx).Transaction(change)
+		return s.pastBroken(ctx, func() (begun bool, err error) {
+			err = s.pools.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+				begun = true
+				return change(tx)
+			})
+			return begun, err
+		})
 	})
+}
+
+// pastBroken repeats what failed on a connection that the database had dropped
+// while it lay in the pool, until one works or has to be opened anew: after a
+// restart of the database a whole pool of such must not fail a request each.
+func (s *Store) pastBroken(ctx context.Context, try func() (begun bool, err error)) error {
+	for tries := 0; ; tries++ {
+		begun, err := try()
+		if err == nil || begun || tries == pgMaxOpen || ctx.Err() != nil || !s.engine.lostConnection(err) {
+			return err
+		}
+	}
 }
 
 // do bounds, measures and classifies an operation.

@@ -69,7 +69,15 @@ type world struct {
 
 func newWorld(t testing.TB, url string) *world {
 	t.Helper()
-	w := &world{Store: fresh(t, url), t: t}
+	return newWorldOn(t, fresh(t, url))
+}
+
+// newWorldOn fills a store, which it migrates if need be and closes in the end.
+func newWorldOn(t testing.TB, s *Store) *world {
+	t.Helper()
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	require.NoError(t, s.Migrate(t.Context()))
+	w := &world{Store: s, t: t}
 	w.tenant, w.secret = w.addTenant("acme")
 	w.server = w.addServer("bbb1")
 	return w

@@ -2,13 +2,8 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"regexp"
-	"strings"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"gorm.io/gorm"
 
@@ -17,10 +12,6 @@ import (
 )
 
 const (
-	secretLength    = 40
-	secretAlphabet  = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	maxSecretLength = 512
-
 	scopeKeyLength = 6
 	scopeKeyFirst  = "ghijklmnopqrstuvwxyz"
 	scopeKeyRest   = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -28,10 +19,7 @@ const (
 	scopeKeyTries = 20
 )
 
-var (
-	scopeKeyPattern = regexp.MustCompile(`^[g-z][a-z0-9]{3,7}$`)
-	hostPattern     = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-)
+var scopeKeyPattern = regexp.MustCompile(`^[g-z][a-z0-9]{3,7}$`)
 
 type tenantRow struct {
 	ID        int64
@@ -47,34 +35,6 @@ func (r tenantRow) tenant() tenant.Tenant {
 		ID: r.ID, Slug: r.Slug, Name: r.Name, ScopeKey: r.ScopeKey,
 		State: tenant.State(r.State), CreatedAt: fromMicros(r.CreatedAt),
 	}
-}
-
-type secretRow struct {
-	ID           int64
-	TenantID     int64
-	Label        string
-	KeyID        string
-	SealedSecret []byte
-	Shared       bool
-	CreatedAt    int64
-	ExpiresAt    *int64
-	RevokedAt    *int64
-}
-
-func (s *Store) secret(r secretRow) (tenant.Secret, error) {
-	value, err := s.sealer.open(sealTenantSecret, r.TenantID, r.KeyID, r.SealedSecret)
-	if err != nil {
-		return tenant.Secret{}, err
-	}
-	return tenant.Secret{
-		ID: r.ID, TenantID: r.TenantID, Value: string(value), Label: r.Label, Shared: r.Shared,
-		CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicrosPtr(r.ExpiresAt), RevokedAt: fromMicrosPtr(r.RevokedAt),
-	}, nil
-}
-
-type hostRow struct {
-	Host     string
-	TenantID int64
 }
 
 // configure runs a change of what every replica's directory is built from. It
@@ -156,107 +116,6 @@ func (s *Store) CreateTenant(ctx context.Context, t tenant.Tenant, secret string
 		return tenant.Tenant{}, tenant.Secret{}, err
 	}
 	return t, first, nil
-}
-
-// AddSecret gives a tenant one more secret (generated if value is empty), which
-// expires at the given time, if any. Errors: fault.Invalid; fault.Conflict
-// "secretExists" when the tenant has the same one already, not revoked;
-// fault.NotFound "tenantNotFound"; fault.Unavailable.
-func (s *Store) AddSecret(ctx context.Context, tenantID int64, value, label string, expires *time.Time) (tenant.Secret, error) {
-	if value == "" {
-		value = randomText(secretLength, secretAlphabet)
-	}
-	if err := checkSecret(value); err != nil {
-		return tenant.Secret{}, err
-	}
-	if err := checkText("label", label); err != nil {
-		return tenant.Secret{}, err
-	}
-	var added tenant.Secret
-	err := s.configure(ctx, opAddSecret, func(tx *gorm.DB) (err error) {
-		if err := tenantExists(tx, tenantID); err != nil {
-			return err
-		}
-		added, err = s.insertSecret(tx, tenantID, value, label, expires)
-		return err
-	})
-	return added, err
-}
-
-// insertSecret adds a secret. A value that another tenant has, not revoked,
-// leaves the shared URL for both: it does not tell who is calling. There it
-// stays away when the other one is revoked later, for the other's LMS may go on
-// signing with it and must not be taken for this tenant's.
-func (s *Store) insertSecret(tx *gorm.DB, tenantID int64, value, label string, expires *time.Time) (tenant.Secret, error) {
-	fingerprint := s.sealer.fingerprintOf(value)
-	doubles := tx.Exec("UPDATE tenant_secrets SET shared = FALSE WHERE fingerprint = ? AND tenant_id <> ? AND revoked_at IS NULL",
-		fingerprint, tenantID)
-	if doubles.Error != nil {
-		return tenant.Secret{}, doubles.Error
-	}
-	added := tenant.Secret{
-		TenantID: tenantID, Value: value, Label: label, CreatedAt: s.stamp(),
-		Shared: doubles.RowsAffected == 0 && utf8.RuneCountInString(value) >= tenant.MinSharedSecret,
-	}
-	if expires != nil {
-		at := expires.UTC().Truncate(time.Microsecond)
-		added.ExpiresAt = &at
-	}
-	err := tx.Raw(`INSERT INTO tenant_secrets
-		(tenant_id, label, key_id, sealed_secret, fingerprint, shared, created_at, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-		tenantID, label, s.sealer.keyID, s.sealer.seal(sealTenantSecret, tenantID, []byte(value)), fingerprint,
-		added.Shared, toMicros(added.CreatedAt), toMicrosPtr(added.ExpiresAt)).Scan(&added.ID).Error
-	if err != nil {
-		return tenant.Secret{}, s.conflicts(err, map[uniqueRule]*fault.Error{
-			ruleSecretValue: fault.New(fault.Conflict, "secretExists", "The tenant has this secret already."),
-		})
-	}
-	return added, nil
-}
-
-// ExpireSecret sets when a secret ends to be used for new rooms; nil takes the
-// expiry away. Errors: fault.NotFound "secretNotFound" when it isn't this
-// tenant's or is revoked; fault.Unavailable.
-func (s *Store) ExpireSecret(ctx context.Context, tenantID, secretID int64, at *time.Time) error {
-	return s.configure(ctx, opExpireSecret, func(tx *gorm.DB) error {
-		return oneRow(tx.Exec("UPDATE tenant_secrets SET expires_at = ? WHERE id = ? AND tenant_id = ? AND revoked_at IS NULL",
-			toMicrosPtr(at), secretID, tenantID), errNoSecret())
-	})
-}
-
-// RevokeSecret ends every use of a secret now. Revoking it again changes
-// nothing. Errors: fault.NotFound "secretNotFound" when it isn't this tenant's;
-// fault.Unavailable.
-func (s *Store) RevokeSecret(ctx context.Context, tenantID, secretID int64) error {
-	return s.configure(ctx, opRevokeSecret, func(tx *gorm.DB) error {
-		return oneRow(tx.Exec("UPDATE tenant_secrets SET revoked_at = COALESCE(revoked_at, ?), shared = FALSE WHERE id = ? AND tenant_id = ?",
-			toMicros(s.stamp()), secretID, tenantID), errNoSecret())
-	})
-}
-
-// AddHost makes a host name stand for a tenant. Errors: fault.Invalid;
-// fault.Conflict "hostTaken", also when it is this tenant's already;
-// fault.NotFound "tenantNotFound"; fault.Unavailable.
-func (s *Store) AddHost(ctx context.Context, tenantID int64, host string) error {
-	name, err := normalHost(host)
-	if err != nil {
-		return err
-	}
-	return s.configure(ctx, opAddHost, func(tx *gorm.DB) error {
-		if err := tenantExists(tx, tenantID); err != nil {
-			return err
-		}
-		return s.insertHost(tx, tenantID, name)
-	})
-}
-
-func (s *Store) insertHost(tx *gorm.DB, tenantID int64, name string) error {
-	err := tx.Exec("INSERT INTO tenant_hosts (host, tenant_id, created_at) VALUES (?, ?, ?)",
-		name, tenantID, toMicros(s.stamp())).Error
-	return s.conflicts(err, map[uniqueRule]*fault.Error{
-		ruleHost: fault.Newf(fault.Conflict, "hostTaken", "The host name %q stands for a tenant already.", name),
-	})
 }
 
 // Tenants returns all tenants in the order they were made.
@@ -343,34 +202,6 @@ func (s *Store) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
 }
 
-func (s *Store) readSecrets(db *gorm.DB) ([]tenant.Secret, error) {
-	var rows []secretRow
-	err := db.Raw(`SELECT id, tenant_id, label, key_id, sealed_secret, shared, created_at, expires_at, revoked_at
-		FROM tenant_secrets WHERE revoked_at IS NULL ORDER BY id`).Scan(&rows).Error
-	if err != nil {
-		return nil, err
-	}
-	all := make([]tenant.Secret, len(rows))
-	for i, r := range rows {
-		if all[i], err = s.secret(r); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-func readHosts(db *gorm.DB) ([]tenant.Host, error) {
-	var rows []hostRow
-	if err := db.Raw("SELECT host, tenant_id FROM tenant_hosts ORDER BY host").Scan(&rows).Error; err != nil {
-		return nil, err
-	}
-	all := make([]tenant.Host, len(rows))
-	for i, r := range rows {
-		all[i] = tenant.Host{Name: r.Host, TenantID: r.TenantID}
-	}
-	return all, nil
-}
-
 // giveScopeKey notes a scope key as given, forever: the wanted one, or a new one.
 func giveScopeKey(tx *gorm.DB, wanted string, at int64) (string, error) {
 	for range scopeKeyTries {
@@ -411,68 +242,10 @@ func errNoTenant() *fault.Error {
 	return fault.New(fault.NotFound, "tenantNotFound", "There is no such tenant.")
 }
 
-func errNoSecret() *fault.Error {
-	return fault.New(fault.NotFound, "secretNotFound", "The tenant has no such secret.")
-}
-
 func checkTenantState(st tenant.State) error {
 	switch st {
 	case tenant.Active, tenant.Suspended:
 		return nil
 	}
 	return fault.New(fault.Invalid, "invalidState", "A tenant is active or suspended.")
-}
-
-// checkSecret refuses what can't be a secret; the error doesn't repeat it.
-func checkSecret(value string) error {
-	broken := !storable(value) || len(value) > maxSecretLength || strings.ContainsFunc(value, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r)
-	})
-	if broken {
-		return fault.Newf(fault.Invalid, "invalidSecret", "A secret has at most %d bytes of UTF-8 and no blanks.", maxSecretLength)
-	}
-	return nil
-}
-
-// normalHost returns a host name as it is stored: in small letters, without the
-// dot at the end.
-func normalHost(host string) (string, error) {
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	if !hostPattern.MatchString(name) || strings.Contains(name, "..") {
-		return "", fault.Newf(fault.Invalid, "invalidHost", "%q is no valid host name; write it without scheme, port and path.", host)
-	}
-	return name, nil
-}
-
-// checkText refuses text that PostgreSQL can't store.
-func checkText(what, value string) error {
-	if !storable(value) {
-		return fault.Newf(fault.Invalid, "invalidText", "The %s must be UTF-8 without NUL.", what)
-	}
-	return nil
-}
-
-// storable reports whether both databases can hold the text.
-func storable(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsRune(text, 0)
-}
-
-// randomText returns random characters of an alphabet, each equally likely.
-func randomText(n int, alphabet string) string {
-	out := make([]byte, 0, n)
-	// Bytes from the last, incomplete round of the alphabet would favour its
-	// first characters.
-	limit := 256 - 256%len(alphabet)
-	var buf [64]byte
-	for {
-		_, _ = rand.Read(buf[:]) // never fails: it ends the process instead
-		for _, b := range buf {
-			if int(b) >= limit {
-				continue
-			}
-			if out = append(out, alphabet[int(b)%len(alphabet)]); len(out) == n {
-				return string(out)
-			}
-		}
-	}
 }

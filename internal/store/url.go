@@ -13,10 +13,7 @@ func parseURL(raw string) (engine, error) {
 	case strings.HasPrefix(raw, "postgres://"), strings.HasPrefix(raw, "postgresql://"):
 		return newPostgresEngine(raw)
 	case strings.HasPrefix(raw, "sqlite:"):
-		raw = strings.TrimPrefix(raw, "sqlite:")
-		if strings.HasPrefix(raw, "//") {
-			raw = strings.TrimPrefix(raw, "//")
-		}
+		raw = strings.TrimPrefix(strings.TrimPrefix(raw, "sqlite:"), "//")
 	case strings.HasPrefix(raw, "/"):
 	default:
 		return nil, fault.New(fault.Invalid, "invalidDatabaseURL",

@@ -130,7 +130,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, &CallError{Sent: sent.Load(), Err: withoutURL(err)}
 	}
-	defer resp.Body.Close() //nolint:errcheck // a body that was read or given up
+	defer resp.Body.Close() // it was read or given up
 	body, err := readAll(resp, c.maxAnswer)
 	if err != nil {
 		return Response{}, &CallError{Sent: true, Err: err}

@@ -247,11 +247,7 @@ func (d *Directory) identifyShared(
 	if who, by := d.recall(ix, fp, addr, v, now); who.secret != nil {
 		return who, by, ""
 	}
-	who, reason := d.scan(ctx, ix, fp, addr, v)
-	if who.secret != nil {
-		return who, byScan, ""
-	}
-	return found{}, byScan, reason
+	return d.scan(ctx, ix, fp, addr, v)
 }
 
 // ownerOf tries the tenants that own the meeting the call is about.

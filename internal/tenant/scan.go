@@ -99,30 +99,30 @@ func (s *scans) fruitless(addr netip.Addr, now time.Time) {
 // scan tries every shared secret, within the budget.
 func (d *Directory) scan(
 	ctx context.Context, ix *index, fp fingerprint, addr netip.Addr, v *bbb.Verifier,
-) (found, Reason) {
+) (found, step, Reason) {
 	if !d.scans.allowed(addr, d.o.Now()) || !d.scans.acquire(ctx) {
-		return found{}, Busy
+		return found{}, byScan, Busy
 	}
 	defer d.scans.release()
 	now := d.o.Now()
 	// The scan before may have been for the same LMS: after a start, its calls
 	// come in dozens.
-	if who, _ := d.recall(ix, fp, addr, v, now); who.secret != nil {
-		return who, ""
+	if who, by := d.recall(ix, fp, addr, v, now); who.secret != nil {
+		return who, by, ""
 	}
 	if !d.scans.allowed(addr, now) { // those before in the queue used it up
-		return found{}, Busy
+		return found{}, byScan, Busy
 	}
 	who, err := ix.scan(ctx, v)
 	switch {
 	case err != nil:
-		return found{}, Busy
+		return found{}, byScan, Busy
 	case who.secret == nil:
 		d.scans.fruitless(addr, now)
-		return found{}, BadChecksum
+		return found{}, byScan, BadChecksum
 	}
 	d.recent.note(fp, holder{who.entry.tenant.ID, who.secret.id}, addr, now)
-	return who, ""
+	return who, byScan, ""
 }
 
 // scan returns the tenant and shared secret that the call was signed with. The

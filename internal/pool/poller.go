@@ -83,6 +83,10 @@ func (m *member) take() *look {
 	defer m.mu.Unlock()
 	l := m.next
 	m.next = nil
+	select {
+	case <-m.wake: // what the poller was woken for begins now
+	default:
+	}
 	return l
 }
 
@@ -204,7 +208,7 @@ func (p *Pool) poll(ctx context.Context, m *member, lane chan struct{}) {
 		p.o.Polled(ctx, out)
 	}
 	if first {
-		p.firsts.tell()
+		p.tellFirst()
 	}
 	l.settle(out)
 }

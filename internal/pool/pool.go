@@ -225,7 +225,7 @@ func (p *Pool) SetServers(servers []Server) {
 	p.healthMu.Lock()
 	p.reviewFreeze(p.o.Now())
 	p.healthMu.Unlock()
-	p.firsts.tell()
+	p.tellFirst()
 }
 
 func (p *Pool) configure(s Server, was *member) *config {
@@ -348,16 +348,15 @@ func (p *Pool) Snapshots() []*Snapshot {
 // successfully or not. Once it was true with servers it stays so: a server that
 // is added later doesn't take readiness away.
 func (p *Pool) Polled() bool {
-	if p.polledOnce.Load() {
-		return true
-	}
-	if !p.allPolled() {
-		return false
-	}
-	if len(p.roster.Load().list) > 0 {
+	return p.polledOnce.Load() || p.allPolled()
+}
+
+// tellFirst follows a first poll or a change of the roster.
+func (p *Pool) tellFirst() {
+	if len(p.roster.Load().list) > 0 && p.allPolled() {
 		p.polledOnce.Store(true)
 	}
-	return true
+	p.firsts.tell()
 }
 
 // WaitPolled waits until every server that there is now and that is not disabled

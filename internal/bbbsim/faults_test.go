@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,7 +107,7 @@ func TestRefuse(t *testing.T) {
 	if code, body := s.control(http.MethodPost, "faults", `{"mode":"refuse"}`); code != http.StatusOK {
 		t.Fatalf("%d %s", code, body)
 	}
-	if _, _, err := s.call(t.Context(), "create", newMeeting); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+	if _, _, err := s.call(t.Context(), "create", newMeeting); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, want a reset", err)
 	}
 	if _, err := s.client.Get(s.URL() + "/html5client/"); err == nil {
@@ -364,6 +365,25 @@ func TestFaultsOfAHandler(t *testing.T) {
 		}
 	}()
 	s.get("getMeetings", "")
+}
+
+// A client that has gone is waited for no longer.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	for _, f := range []Faults{{Mode: ModeHang}, {Latency: time.Hour}} {
+		s := newSim(t, Config{})
+		s.SetFaults(f)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		func() {
+			defer func() { _ = recover() }()
+			r := httptest.NewRequest(http.MethodGet, target("create", signed("create", newMeeting)), http.NoBody)
+			s.do(r.WithContext(ctx))
+		}()
+		if got, want := s.alive("abc"), f.Mode != ModeHang; got != want {
+			t.Errorf("%+v: took effect %v", f, got)
+		}
+	}
 }
 
 func TestParse(t *testing.T) {

@@ -202,12 +202,8 @@ func (s *Server) arrive(m *meeting, now time.Time) {
 		}
 		u.present = true
 		m.joined = true
-		if u.moderator {
-			// While one is there the time without a moderator doesn't run.
-			m.lastModLeft = time.Time{}
-			if !presenter {
-				u.presenter, presenter = true, true
-			}
+		if u.moderator && !presenter {
+			u.presenter, presenter = true, true
 		}
 	}
 }

@@ -137,17 +137,17 @@ func TestCandidatesProperties(t *testing.T) {
 			return v.Server.AdminState == Enabled && !v.CircuitOpen && v.Health != Down && v.Health != Refused &&
 				(len(ask.Pools) == 0 || slices.Contains(ask.Pools, v.Server.Pool)) && !slices.Contains(ask.Exclude, v.Server.ID)
 		}
-		any, best := false, Unknown
+		some, best := false, Unknown
 		for _, v := range views {
 			if fit(v) {
-				any = true
+				some = true
 				if v.Health == Up || v.Health == Slow && best != Up {
 					best = v.Health
 				}
 			}
 		}
-		if any != (len(got) > 0) {
-			t.Fatalf("fit servers: %v, candidates: %d", any, len(got))
+		if some != (len(got) > 0) {
+			t.Fatalf("fit servers: %v, candidates: %d", some, len(got))
 		}
 		seen := map[int64]bool{}
 		for _, c := range got {

@@ -33,7 +33,8 @@ var (
 )
 
 // Call signs a call with the server's secret, sends it and reads the answer,
-// through the server's circuit breaker. An error is a *bbb.CallError; it says
+// through the server's circuit breaker. An answer of apiNotEnabled is taken for
+// none, since the call may have had its effect. An error is a *bbb.CallError; it says
 // Sent=false for a server that isn't there, an open circuit, too many calls in
 // flight, a body that can't be read, and when no connection came about.
 func (p *Pool) Call(ctx context.Context, serverID int64, call Call) (bbb.Response, error) {
@@ -70,9 +71,14 @@ func (p *Pool) Call(ctx context.Context, serverID int64, call Call) (bbb.Respons
 	began := time.Now()
 	resp, err := p.client.Do(callCtx, req)
 	took := time.Since(began)
+	if resp.Answer != nil && resp.Answer.Key() == "apiNotEnabled" {
+		// A server whose API is off says so and carries the call out all the
+		// same: its FAILED promises nothing.
+		resp.Answer = nil
+	}
 	verdict = p.judge(ctx, resp, err, took)
 	c.series.call(call.Name, resp, err, took)
-	return resp, err //nolint:wrapcheck // a *bbb.CallError, as promised
+	return resp, err
 }
 
 func notSent(err error) (bbb.Response, error) {

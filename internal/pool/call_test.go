@@ -339,3 +339,14 @@ func TestOtherSecret(t *testing.T) {
 	require.ErrorIs(t, err, errRefused)
 	require.Equal(t, Refused, p.Health(1))
 }
+
+func TestAPISwitchedOffPromisesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	f.set(1, func(f *fake) { f.body = strings.ReplaceAll(refusal, "checksumError", "apiNotEnabled") + refusal })
+	p := fakePool(t, f, Options{}, servers(1))
+	resp, err := p.Call(t.Context(), 1, named("create"))
+	require.NoError(t, err)
+	require.Nil(t, resp.Answer)
+	require.Equal(t, http.StatusOK, resp.Status)
+}

@@ -194,6 +194,23 @@ func TestReservationsEnd(t *testing.T) {
 	require.Equal(t, 1, r.used(one[0]), "every room takes a seat")
 }
 
+func TestExpiredReservationsDoNotDecide(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	r := New(c.now, 0)
+	candidates := equal(2, 100)
+	candidates[1].Base = 10
+	for i, want := range []int64{1, 2, 1} {
+		id, err := r.Reserve(t.Context(), candidates, fmt.Sprint(i), 40)
+		require.NoError(t, err)
+		require.Equal(t, want, id)
+	}
+	c.at = c.at.Add(lifetime)
+	id, err := r.Reserve(t.Context(), candidates, "later", 40)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, id)
+}
+
 func TestReservationsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := New(nil, 0)

@@ -97,7 +97,7 @@ func failureAnswer(req *apiRequest, f failure) answer {
 	x.element("returncode", "FAILED")
 	x.element("messageKey", f.key)
 	x.element("message", f.message)
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 // failureList is the list form, which only nonUniqueVoiceBridge has (BBB API,
@@ -112,7 +112,7 @@ func failureList(f failure) answer {
 	x.element("message", f.message)
 	x.shut("error")
 	x.shut("errors")
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 // jsonString quotes as JSON does, without the escaping of HTML.
@@ -158,9 +158,10 @@ func (x *xmlWriter) shut(name string) {
 	x.buf = append(x.buf, '>', '\n')
 }
 
-// close shuts the root element and returns the document.
-func (x *xmlWriter) close(root string) []byte {
-	x.shut(root)
+// close shuts the root element, which is the same in all answers, and returns the
+// document.
+func (x *xmlWriter) close() []byte {
+	x.shut("response")
 	return x.buf[:len(x.buf)-1]
 }
 

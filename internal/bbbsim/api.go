@@ -184,7 +184,7 @@ func (s *Server) version(req *apiRequest) answer {
 	for _, f := range fields {
 		x.element(f.name, f.value)
 	}
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 // jsonFields is Groovy's pretty form of one flat object.

@@ -251,7 +251,7 @@ func createAnswer(m *meeting, note failure) answer {
 	x.boolean("hasBeenForciblyEnded", false)
 	x.element("messageKey", note.key)
 	x.element("message", note.message)
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 // createDate is java.util.Date.toString in a server's usual time zone.

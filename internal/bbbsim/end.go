@@ -41,7 +41,7 @@ func (s *Server) end(req *apiRequest) answer {
 	x.element("returncode", "SUCCESS")
 	x.element("messageKey", keyEndSent)
 	x.element("message", textEndSent)
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 const textNoMeetingID = "You must provide the meeting ID"

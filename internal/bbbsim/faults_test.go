@@ -56,7 +56,26 @@ func (s *started) control(method, name, body string) (int, string) {
 	if err != nil {
 		s.t.Fatalf("control %s: %v", name, err)
 	}
-	return response.StatusCode, readAll(s.t, response.Body)
+	defer func() { _ = response.Body.Close() }()
+	out, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatalf("control %s: %v", name, err)
+	}
+	return response.StatusCode, string(out)
+}
+
+// fetch gets a URL and tells only whether it was answered.
+func fetch(t *testing.T, client *http.Client, url string) error {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }
 
 const newMeeting = "name=Name&meetingID=abc"
@@ -110,7 +129,7 @@ func TestRefuse(t *testing.T) {
 	if _, _, err := s.call(t.Context(), "create", newMeeting); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, want a reset", err)
 	}
-	if _, err := s.client.Get(s.URL() + "/html5client/"); err == nil {
+	if err := fetch(t, s.client, s.URL()+"/html5client/"); err == nil {
 		t.Error("the client page is served")
 	}
 	if code, body := s.control(http.MethodGet, "meetings", ""); code != http.StatusOK || body != "[]\n" {
@@ -155,7 +174,7 @@ func TestDownBeforeStart(t *testing.T) {
 	if _, err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := http.Get(s.URL()); !errors.Is(err, syscall.ECONNREFUSED) { //nolint:noctx // a local port
+	if err := fetch(t, http.DefaultClient, s.URL()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("got %v, want connection refused", err)
 	}
 }
@@ -347,7 +366,7 @@ func TestFaultsOfAHandler(t *testing.T) {
 		s.SetFaults(Faults{Mode: mode})
 		func() {
 			defer func() {
-				if got := recover(); got != http.ErrAbortHandler { //nolint:errorlint // a panic value
+				if got := recover(); got != http.ErrAbortHandler {
 					t.Errorf("%s: %v", mode, got)
 				}
 			}()

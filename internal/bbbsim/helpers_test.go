@@ -3,7 +3,6 @@ package bbbsim
 import (
 	"crypto/sha1"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -251,14 +250,4 @@ func between(t *testing.T, text, before, after string) string {
 		t.Fatalf("no %s…%s in %s", before, after, text)
 	}
 	return value
-}
-
-func readAll(t *testing.T, r io.ReadCloser) string {
-	t.Helper()
-	defer func() { _ = r.Close() }()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

@@ -22,7 +22,7 @@ func (s *Server) isMeetingRunning(req *apiRequest) answer {
 	x.open("response")
 	x.element("returncode", "SUCCESS")
 	x.boolean("running", m != nil && m.running())
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 // running is true as long as anybody is listed, that is a while longer than
@@ -49,7 +49,7 @@ func (s *Server) getMeetingInfo(req *apiRequest) answer {
 	x.element("returncode", "SUCCESS")
 	old := s.cfg.Profile == Profile24
 	s.describe(&x, m, now, view{everybody: old, participants: old, grouped: old, groupedMax: old})
-	return xmlAnswer(x.close("response"), false)
+	return xmlAnswer(x.close(), false)
 }
 
 const textUnknownMeeting = "A meeting with that ID does not exist"
@@ -74,7 +74,7 @@ func (s *Server) getMeetings() answer {
 		x.buf = append(x.buf, "<meetings/>\n"...)
 		x.element("messageKey", "noMeetings")
 		x.element("message", "no meetings were found on this server")
-		return xmlAnswer(x.close("response"), true)
+		return xmlAnswer(x.close(), true)
 	}
 	x.open("meetings")
 	old := s.cfg.Profile == Profile24
@@ -84,7 +84,7 @@ func (s *Server) getMeetings() answer {
 		x.shut("meeting")
 	}
 	x.shut("meetings")
-	body := x.close("response")
+	body := x.close()
 	s.rendered = len(body)
 	return xmlAnswer(body, true)
 }

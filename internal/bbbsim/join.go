@@ -251,7 +251,7 @@ func (s *Server) entrance(req *apiRequest, u *user) answer {
 	x.element("session_token", u.token)
 	x.element("guestStatus", u.guest)
 	x.element("url", target)
-	return xmlAnswer(x.close("response"), true)
+	return xmlAnswer(x.close(), true)
 }
 
 func (s *Server) clientURL(req *apiRequest, u *user) string {

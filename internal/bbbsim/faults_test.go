@@ -366,7 +366,7 @@ func TestFaultsOfAHandler(t *testing.T) {
 		s.SetFaults(Faults{Mode: mode})
 		func() {
 			defer func() {
-				if got := recover(); got != http.ErrAbortHandler {
+				if got, _ := recover().(error); !errors.Is(got, http.ErrAbortHandler) {
 					t.Errorf("%s: %v", mode, got)
 				}
 			}()

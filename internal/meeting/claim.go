@@ -77,9 +77,8 @@ type Store interface {
 	// ByInternalID returns the live or lost claim with BBB's internal ID.
 	ByInternalID(ctx context.Context, tenantID int64, internalID string) (Claim, error)
 	// Claim inserts a claim in state Claimed, numbers its generation, and
-	// returns it with ID, Generation, Seq and times set. With supersedes != 0
-	// the lost claim of that ID becomes Superseded in the same transaction.
-	Claim(ctx context.Context, tenantID int64, c Claim, supersedes int64) (Claim, error)
+	// returns it with ID, Generation, Seq and times set.
+	Claim(ctx context.Context, tenantID int64, c Claim) (Claim, error)
 	// Move writes to's mutable fields (State, InternalID, CreateTime, passwords,
 	// Answer, EndRequested) over the row of from, if it is still as from says
 	// (ID, State, Generation, Seq), and returns the row with its new Seq.

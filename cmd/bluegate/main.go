@@ -1,0 +1,79 @@
+// Command bluegate is the gateway and the operators' command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bluegate/bluegate/internal/app"
+	"github.com/bluegate/bluegate/internal/fault"
+	"github.com/bluegate/bluegate/internal/store"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run executes a command line until it is done or a signal comes, and returns
+// its exit code.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := newRoot()
+	c.SetArgs(args)
+	c.SetIn(in)
+	c.SetOut(out)
+	c.SetErr(errOut)
+	if err := c.ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintln(errOut, "bluegate: "+message(err))
+		return 1
+	}
+	return 0
+}
+
+// message is an error for people: of a classified one its sentence, and the
+// cause where the sentence doesn't hold it.
+func message(err error) string {
+	f, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case f.Kind == fault.Internal && f.Err != nil:
+		return f.Message + " (" + f.Err.Error() + ")"
+	}
+	return f.Message
+}
+
+// root is what all commands share.
+type root struct {
+	configFile string
+}
+
+func newRoot() *cobra.Command {
+	var r root
+	c := &cobra.Command{
+		Use:           "bluegate",
+		Short:         "A multi-tenant gateway in front of BigBlueButton servers",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c.PersistentFlags().StringVar(&r.configFile, "config", os.Getenv("BLUEGATE_CONFIG"),
+		"configuration file (YAML); BLUEGATE_... in the environment comes after it")
+	c.AddCommand(r.serve(), r.demo(), r.migrate(), r.doctor(), r.version(), r.tenant(), r.server())
+	return c
+}
+
+// open opens the configured database for a command.
+func (r *root) open(ctx context.Context) (app.Config, *store.Store, error) {
+	c, err := app.Load(r.configFile)
+	if err != nil {
+		return c, nil, err
+	}
+	s, err := app.OpenStore(ctx, c)
+	return c, s, err
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bluegate/bluegate/internal/bbb"
+	"github.com/bluegate/bluegate/internal/pool"
+)
+
+// defaultCapacity is how many participants a server is taken to carry when
+// nobody says: BigBlueButton's own advice for its minimum hardware.
+const defaultCapacity = 200
+
+func (r *root) server() *cobra.Command {
+	c := &cobra.Command{Use: "server", Short: "Add and list BigBlueButton servers"}
+	c.AddCommand(r.serverAdd(), r.serverList())
+	return c
+}
+
+func (r *root) serverAdd() *cobra.Command {
+	var v pool.Server
+	var skipProbe bool
+	c := &cobra.Command{
+		Use:   "add NAME --url URL --secret SECRET",
+		Short: "Add a server after trying its URL and secret",
+		Example: "  bluegate server add bbb1 --url https://bbb1.example.com/bigbluebutton/ --secret -\n" +
+			"  (`bbb-conf --secret` on the server prints both)",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			v.Name = args[0]
+			if v.Secret, err = secretFrom(cmd.InOrStdin(), v.Secret); err != nil {
+				return err
+			}
+			if v.Secret == "" {
+				return errors.New(`there is no secret: give --secret, or --secret - and the secret on standard input`)
+			}
+			if v.APIURL, err = pool.NormalizeURL(v.APIURL); err != nil {
+				return err
+			}
+			if v.PublicURL != "" {
+				if v.PublicURL, err = pool.NormalizeURL(v.PublicURL); err != nil {
+					return err
+				}
+			}
+			if !skipProbe {
+				found, err := probe(cmd.Context(), v)
+				if err != nil {
+					return err
+				}
+				v.Algorithm = found.Algorithm
+			}
+			_, s, err := r.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }()
+			added, err := s.AddServer(cmd.Context(), v)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s is in pool %s with %d seats.\n", added.Name, added.Pool, added.CapacitySeats)
+			return err
+		},
+	}
+	c.Flags().StringVar(&v.APIURL, "url", "", "API URL, which ends in /bigbluebutton/")
+	c.Flags().StringVar(&v.PublicURL, "public-url", "", "URL that browsers reach the server at, if it is another one")
+	c.Flags().StringVar(&v.Secret, "secret", "", `the server's secret; "-" reads it from standard input`)
+	c.Flags().IntVar(&v.CapacitySeats, "capacity", defaultCapacity, "participants the server is meant to carry")
+	c.Flags().StringVar(&v.Pool, "pool", "default", "pool the server belongs to")
+	c.Flags().BoolVar(&skipProbe, "skip-probe", false, "add the server without trying it")
+	if err := c.MarkFlagRequired("url"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return c
+}
+
+func probe(ctx context.Context, s pool.Server) (pool.ProbeResult, error) {
+	client := bbb.NewClient(bbb.ClientOptions{ConnectTimeout: 5 * time.Second})
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return pool.Probe(ctx, client, s)
+}
+
+func (r *root) serverList() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List servers",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, s, err := r.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }()
+			list, err := s.Servers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			type row struct {
+				Name      string `json:"name"`
+				Pool      string `json:"pool"`
+				State     string `json:"state"`
+				Capacity  int    `json:"capacity_seats"`
+				APIURL    string `json:"api_url"`
+				PublicURL string `json:"public_url"`
+			}
+			rows := make([]row, 0, len(list))
+			for _, v := range list {
+				rows = append(rows, row{v.Name, v.Pool, string(v.AdminState), v.CapacitySeats, v.APIURL, v.PublicURL})
+			}
+			if asJSON {
+				return printJSON(cmd, rows)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(w, "NAME\tPOOL\tSTATE\tSEATS\tAPI URL")
+			for _, v := range rows {
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", v.Name, v.Pool, v.State, v.Capacity, v.APIURL)
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// secretFrom returns the secret a flag gives; "-" reads a line of standard
+// input, which no other user of the machine can see.
+func secretFrom(in io.Reader, flag string) (string, error) {
+	if flag != "-" {
+		return flag, nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Bounds on slow clients. Bodies of 27 MB come over slow lines; a create may try
+// three servers.
+const (
+	headerTimeout = 10 * time.Second
+	readTimeout   = 2 * time.Minute
+	writeTimeout  = 3 * time.Minute
+	idleTimeout   = 75 * time.Second
+	maxHeader     = 256 << 10
+)
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+	}
+}
+
+// perAddress bounds how many connections one client address may hold. Further
+// ones are closed at once.
+type perAddress struct {
+	net.Listener
+	limit  int
+	exempt []netip.Prefix
+
+	mu    sync.Mutex
+	count map[netip.Addr]int
+}
+
+func limitPerAddress(l net.Listener, limit int, exempt []netip.Prefix) *perAddress {
+	return &perAddress{Listener: l, limit: limit, exempt: exempt, count: map[netip.Addr]int{}}
+}
+
+// Accept implements net.Listener.
+func (l *perAddress) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+		if err != nil || l.isExempt(peer.Addr().Unmap()) {
+			return conn, nil
+		}
+		addr := peer.Addr().Unmap()
+		if !l.enter(addr) {
+			_ = conn.Close()
+			continue
+		}
+		return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+	}
+}
+
+func (l *perAddress) isExempt(addr netip.Addr) bool {
+	for _, p := range l.exempt {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *perAddress) enter(addr netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count[addr] >= l.limit {
+		return false
+	}
+	l.count[addr]++
+	return true
+}
+
+func (l *perAddress) leave(addr netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count[addr]--; l.count[addr] <= 0 {
+		delete(l.count, addr)
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}

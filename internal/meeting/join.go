@@ -1,0 +1,62 @@
+package meeting
+
+import (
+	"context"
+
+	"github.com/bluegate/bluegate/internal/bbb"
+	"github.com/bluegate/bluegate/internal/fault"
+	"github.com/bluegate/bluegate/internal/pool"
+	"github.com/bluegate/bluegate/internal/tenant"
+)
+
+// errNoMeeting is what BBB says to a join of a meeting that does not exist.
+var errNoMeeting = fault.New(fault.NotFound, "meetingForciblyEnded",
+	"You can not join a meeting that has already been forcibly ended")
+
+// Join finds where a join goes. It calls no server and, for a room that runs,
+// touches neither SQL nor Redis. A lost room heals first.
+func (r *Registry) Join(ctx context.Context, t tenant.Tenant, call bbb.Call) (Claim, bbb.Call, error) {
+	id := call.Value("meetingID")
+	c, err := r.find(ctx, t.ID, id)
+	if fault.Is(err, fault.NotFound) {
+		return Claim{}, bbb.Call{}, errNoMeeting
+	}
+	if err != nil {
+		return Claim{}, bbb.Call{}, err
+	}
+	switch c.State {
+	case Running:
+	case Claimed, Unsettled, Lost:
+		if f := r.flights.under(room{t.ID, c.ExternalID}); f != nil {
+			_, _ = f.wait(ctx) // whatever it came to, the claim tells
+		}
+		c, err = r.reopen(ctx, t, c.ExternalID)
+		if fault.Is(err, fault.NotFound) {
+			return Claim{}, bbb.Call{}, errNoMeeting
+		}
+		if err != nil {
+			return Claim{}, bbb.Call{}, err
+		}
+	case Ending, Ended, Released, Superseded:
+		return Claim{}, bbb.Call{}, errNoMeeting
+	}
+	// clientURL and redirectClient point an old client at the gateway's host.
+	return c, call.Unsigned().Without("clientURL", "redirectClient").With("meetingID", c.ScopedID), nil
+}
+
+// JoinURL returns the signed URL on the server's public host that a browser is
+// sent to.
+func (r *Registry) JoinURL(c Claim, call bbb.Call) (string, error) {
+	return r.servers.JoinURL(c.ServerID, call)
+}
+
+// JoinForward sends a join with redirect=false to the server; its answer and
+// cookie are the LMS's. Unavailable when there is no answer.
+func (r *Registry) JoinForward(ctx context.Context, c Claim, call bbb.Call) (bbb.Response, error) {
+	resp, err := r.servers.Call(ctx, c.ServerID, pool.Call{Call: call})
+	if err != nil || resp.Answer == nil {
+		return resp, fault.Wrap(fault.Unavailable, "serverUnavailable",
+			"The conference server does not answer at the moment. Please try again in a moment.", err)
+	}
+	return resp, nil
+}

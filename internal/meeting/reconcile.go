@@ -1,0 +1,162 @@
+package meeting
+
+import (
+	"context"
+
+	"github.com/bluegate/bluegate/internal/bbb"
+	"github.com/bluegate/bluegate/internal/pool"
+)
+
+// Reconcile holds what a poll of a server says against the claims that live
+// there, and proposes what follows. A poll can judge a claim only if the claim
+// was known, in its present state, before the poll was sent.
+func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
+	list := r.routes.onServer(p.ServerID)
+	if p.Snapshot == nil {
+		r.reconcileAway(ctx, p.ServerID, list)
+		return
+	}
+	var gone []route
+	present := 0
+	byScoped := scopedIndex(p.Snapshot)
+	for _, e := range list {
+		if m, ok := r.findIn(p.Snapshot, byScoped, e.Claim); ok {
+			present++
+			r.routes.sawPeople(e.ID, m.Participants)
+			r.reconcileFound(ctx, e.Claim, m)
+			continue
+		}
+		if e.known > p.Snapshot.HighSeq {
+			continue
+		}
+		switch e.State {
+		case Running:
+			gone = append(gone, e)
+		case Ending:
+			r.to(ctx, e.Claim, Ended, "ended as asked")
+		case Claimed:
+			// Its replica would have recorded the outcome by now.
+			if r.now().Sub(e.since) > r.limits.CreateTimeout+r.limits.UnknownSettles {
+				r.to(ctx, e.Claim, Unsettled, "left behind")
+			}
+		case Unsettled:
+			// The deadline had passed when it became unknown, if it was not cut short before.
+			if p.Snapshot.At.Sub(e.since) >= r.limits.CreateTimeout+r.limits.UnknownSettles {
+				r.reserve.Release(ctx, e.Ref)
+				r.to(ctx, e.Claim, Released, "never turned up")
+			}
+		case Lost:
+			if r.now().Sub(e.since) > r.limits.LostAfter {
+				r.to(ctx, e.Claim, Ended, "lost and not asked for")
+			}
+		case Ended, Released, Superseded:
+		}
+	}
+	r.reconcileGone(ctx, gone, present)
+}
+
+// reconcileGone decides over running meetings that vanished from a server. One
+// that vanished has ended. When everything vanished at once and there were
+// people, the server has lost its memory: the rooms are lost and heal.
+func (r *Registry) reconcileGone(ctx context.Context, gone []route, present int) {
+	state, why := Ended, "the server has ended it"
+	if len(gone) > 1 && present == 0 {
+		for _, e := range gone {
+			if e.people > 0 {
+				state, why = Lost, "the server has lost all its meetings"
+			}
+		}
+	}
+	for _, e := range gone {
+		r.to(ctx, e.Claim, state, why)
+	}
+}
+
+func (r *Registry) to(ctx context.Context, c Claim, state State, why string) {
+	to := c
+	to.State = state
+	r.settleMove(ctx, c, to, why)
+}
+
+// findIn finds a claim's meeting in a snapshot: by BBB's internal ID, and while
+// that is not known by scoped ID and our signed reference.
+func (r *Registry) findIn(s *pool.Snapshot, byScoped map[string]bbb.Meeting, c Claim) (bbb.Meeting, bool) {
+	if c.InternalID != "" {
+		return s.ByInternalID(c.InternalID)
+	}
+	m, ok := byScoped[collapse(c.ScopedID)]
+	if !ok || !r.carriesRef(m, c) {
+		return bbb.Meeting{}, false
+	}
+	return m, true
+}
+
+func (r *Registry) carriesRef(m bbb.Meeting, c Claim) bool {
+	key, ok := r.scope(c.TenantID)
+	return ok && m.Metadata(refMeta) == signRef(r.refKey, key, c.Ref)
+}
+
+// scopedIndex finds meetings by the ID the server was given, as its renderer
+// writes it (white space collapsed).
+func scopedIndex(s *pool.Snapshot) map[string]bbb.Meeting {
+	index := make(map[string]bbb.Meeting, len(s.Meetings))
+	for _, m := range s.Meetings {
+		if !m.Breakout {
+			index[m.MeetingID] = m
+		}
+	}
+	return index
+}
+
+// reconcileFound is for a claim whose meeting the server has.
+func (r *Registry) reconcileFound(ctx context.Context, c Claim, m bbb.Meeting) {
+	switch c.State {
+	case Claimed, Unsettled:
+		to := c
+		to.State, to.InternalID, to.CreateTime = Running, m.InternalID, m.CreateTime
+		if moved, ok := r.settleMove(ctx, c, to, "found on the server"); ok {
+			r.metrics.adopted.Inc()
+			if moved.EndRequested {
+				r.endRequested(ctx, moved)
+			}
+		}
+	case Ending:
+		r.sendEnd(ctx, c) // the tenant asked for it; it has not happened yet
+	case Lost:
+		r.to(ctx, c, Running, "back on its server")
+	case Running, Ended, Released, Superseded:
+	}
+}
+
+// reconcileAway is for a server that does not answer. That changes no meeting,
+// until the server is given up for lost.
+func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []route) {
+	since, down := r.servers.DownSince(serverID)
+	if !down {
+		return
+	}
+	away := r.now().Sub(since)
+	for _, e := range list {
+		limit := r.limits.LostAfterEmpty
+		if m, ok := r.lastSeen(e.Claim); ok && m.Participants > 0 {
+			limit = r.limits.LostAfter
+		}
+		if away < limit {
+			continue
+		}
+		switch e.State {
+		case Running:
+			r.to(ctx, e.Claim, Lost, "its server is down for too long")
+		case Unsettled:
+			r.reserve.Release(ctx, e.Ref)
+			r.to(ctx, e.Claim, Released, "its server is down for too long")
+		case Claimed:
+			r.to(ctx, e.Claim, Unsettled, "left behind")
+		case Lost:
+			if r.now().Sub(e.since) > r.limits.LostAfter {
+				r.to(ctx, e.Claim, Ended, "lost and not asked for")
+			}
+		case Ending, Ended, Released, Superseded:
+		}
+	}
+}

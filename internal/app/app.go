@@ -31,6 +31,9 @@ import (
 // Version is the release; the build sets it.
 var Version = "dev" //nolint:gochecknoglobals // set with -ldflags -X
 
+// maxCallsPerServer bounds the calls in flight to one server.
+const maxCallsPerServer = 64
+
 // App is one replica.
 type App struct {
 	config   Config
@@ -306,7 +309,11 @@ func (a *App) retry(ctx context.Context, what string, do func() error) error {
 // pool polls for the registry, the registry places on the pool.
 func (a *App) wire(s *store.Store) *parts {
 	c := a.config
-	p := &parts{store: s, client: bbb.NewClient(bbb.ClientOptions{ConnectTimeout: c.ConnectTimeout})}
+	p := &parts{store: s, client: bbb.NewClient(bbb.ClientOptions{
+		ConnectTimeout: c.ConnectTimeout,
+		// Some more than calls in flight, so that a server whose calls all hang can still be polled.
+		MaxConnsPerServer: maxCallsPerServer + 8,
+	})}
 	p.directory = tenant.NewDirectory(tenant.Options{
 		Logger: a.log, Registerer: a.registry,
 		Owners: func(id string) []int64 { return p.meetings.Owners(id, 8) },
@@ -314,7 +321,7 @@ func (a *App) wire(s *store.Store) *parts {
 	p.pool = pool.New(pool.Options{
 		Client: p.client, Logger: a.log, Registerer: a.registry,
 		PollInterval: c.PollInterval, PollTimeout: c.PollTimeout, DownAfter: c.DownAfter, UpAfter: c.UpAfter,
-		CallTimeout: c.CallTimeout, CreateTimeout: c.CreateTimeout,
+		CallTimeout: c.CallTimeout, CreateTimeout: c.CreateTimeout, MaxCallsPerServer: maxCallsPerServer,
 		HighSeq: func() int64 { return p.meetings.Moment() },
 		Claims:  func(id int64) []pool.Claimed { return p.meetings.OnServer(id) },
 		Polled:  func(ctx context.Context, poll pool.Poll) { p.meetings.Reconcile(ctx, poll) },

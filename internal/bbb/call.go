@@ -6,8 +6,8 @@ package bbb
 import (
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -19,18 +19,15 @@ type Call struct {
 	Query string
 }
 
-// pair is one "name=value" of a raw query; both parts still escaped. hasValue
-// tells "name=" from "name".
+// pair is one "name=value" of a raw query; both parts still escaped.
 type pair struct {
 	start, end  int // in the query, without the & around it
 	name, value string
-	hasValue    bool
 }
 
-// pairs yields the query's parameters in order, split at & alone: a raw
-// semicolon is part of a value, as it is for bbb-web. Empty pieces (a stray &)
-// are left out.
-func pairs(query string) iter.Seq[pair] {
+// pieces yields what stands between the &s of a query, split at & alone: a raw
+// semicolon is part of a value, as it is for bbb-web.
+func pieces(query string) iter.Seq[pair] {
 	return func(yield func(pair) bool) {
 		for start := 0; start <= len(query); {
 			end := strings.IndexByte(query[start:], '&')
@@ -39,14 +36,24 @@ func pairs(query string) iter.Seq[pair] {
 			} else {
 				end += start
 			}
-			if end > start {
-				p := pair{start: start, end: end, name: query[start:end]}
-				p.name, p.value, p.hasValue = strings.Cut(p.name, "=")
-				if !yield(p) {
-					return
-				}
+			p := pair{start: start, end: end}
+			p.name, p.value, _ = strings.Cut(query[start:end], "=")
+			if !yield(p) {
+				return
 			}
 			start = end + 1
+		}
+	}
+}
+
+// pairs yields the query's parameters in order: the pieces without the empty
+// ones that stray &s make.
+func pairs(query string) iter.Seq[pair] {
+	return func(yield func(pair) bool) {
+		for p := range pieces(query) {
+			if p.end > p.start && !yield(p) {
+				return
+			}
 		}
 	}
 }
@@ -64,7 +71,7 @@ func findPair(query, name string) (pair, bool) {
 		// Few names begin as this one does, or with an escape.
 		if end > start && (name == "" || query[start] == name[0] || query[start] == '%' || query[start] == '+') {
 			p := pair{start: start, end: end}
-			p.name, p.value, p.hasValue = strings.Cut(query[start:end], "=")
+			p.name, p.value, _ = strings.Cut(query[start:end], "=")
 			if isName(p.name, name) {
 				return p, true
 			}
@@ -116,75 +123,65 @@ func (c Call) Params() iter.Seq2[string, string] {
 // occurrence is replaced in place, further ones are removed, and a parameter
 // that is missing is appended.
 func (c Call) With(name, value string) Call {
-	var b strings.Builder
-	b.Grow(len(c.Query) + len(name) + len(value) + 2)
-	copied, done := 0, false
-	for p := range pairs(c.Query) {
-		if !isName(p.name, name) {
-			continue
+	done := false
+	query := rewrite(c.Query, func(b []byte, p pair) ([]byte, bool) {
+		switch {
+		case !isName(p.name, name):
+			return append(b, c.Query[p.start:p.end]...), true
+		case done:
+			return b, false
 		}
-		if done {
-			copied = cutPair(&b, c.Query, copied, p)
-			continue
-		}
-		b.WriteString(c.Query[copied : p.start+len(p.name)])
-		b.WriteByte('=')
-		b.WriteString(url.QueryEscape(value))
-		copied, done = p.end, true
-	}
-	b.WriteString(c.Query[copied:])
+		done = true
+		b = append(append(b, p.name...), '=')
+		return append(b, url.QueryEscape(value)...), true
+	})
 	if !done {
-		if b.Len() > 0 {
-			b.WriteByte('&')
+		if query != "" && !strings.HasSuffix(query, "&") {
+			query += "&"
 		}
-		b.WriteString(url.QueryEscape(name))
-		b.WriteByte('=')
-		b.WriteString(url.QueryEscape(value))
+		query += url.QueryEscape(name) + "=" + url.QueryEscape(value)
 	}
-	return Call{Name: c.Name, Query: b.String()}
+	return Call{Name: c.Name, Query: query}
 }
 
 // Without returns the call with every occurrence of the named parameters removed.
 func (c Call) Without(names ...string) Call {
-	return c.WithoutFunc(func(name string) bool {
-		for _, n := range names {
-			if n == name {
-				return true
-			}
-		}
-		return false
-	})
+	return c.WithoutFunc(func(name string) bool { return slices.Contains(names, name) })
 }
 
 // WithoutFunc returns the call without the parameters whose decoded name drop reports.
 func (c Call) WithoutFunc(drop func(name string) bool) Call {
-	var b strings.Builder
-	copied := 0
-	for p := range pairs(c.Query) {
+	return Call{Name: c.Name, Query: rewrite(c.Query, func(b []byte, p pair) ([]byte, bool) {
 		if drop(Unescape(p.name)) {
-			copied = cutPair(&b, c.Query, copied, p)
+			return b, false
 		}
-	}
-	if copied == 0 {
-		return c
-	}
-	b.WriteString(c.Query[copied:])
-	return Call{Name: c.Name, Query: strings.TrimSuffix(b.String(), "&")}
+		return append(b, c.Query[p.start:p.end]...), true
+	})}
 }
 
-// cutPair writes the query from copied up to p, leaves p and the & after it
-// out, and returns where copying goes on.
-func cutPair(b *strings.Builder, query string, copied int, p pair) int {
-	b.WriteString(query[copied:p.start])
-	return min(p.end+1, len(query))
+// rewrite returns the query with each parameter as edit appends it, or taken
+// out, with one & beside it, when edit reports false. Stray &s stay.
+func rewrite(query string, edit func(b []byte, p pair) ([]byte, bool)) string {
+	b := make([]byte, 0, len(query)+64)
+	first := true
+	for p := range pieces(query) {
+		mark, keep := len(b), true
+		if !first {
+			b = append(b, '&')
+		}
+		if p.end > p.start {
+			b, keep = edit(b, p)
+		}
+		if !keep {
+			b = b[:mark]
+			continue
+		}
+		first = false
+	}
+	return string(b)
 }
 
-func isName(raw, name string) bool {
-	if raw == name {
-		return true
-	}
-	return strings.ContainsAny(raw, "%+") && Unescape(raw) == name
-}
+func isName(raw, name string) bool { return Unescape(raw) == name }
 
 // Unescape decodes a form-encoded text leniently: + is a blank, %XX a byte, and
 // a malformed escape stays as it is.
@@ -233,15 +230,19 @@ func Sanitize(s string) string {
 	if !mayNeedSanitizing(s) {
 		return s
 	}
-	if strings.IndexFunc(s, unicode.IsControl) >= 0 {
-		s = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) {
-				return -1
-			}
-			return r
-		}, s)
+	// By bytes, so that what isn't UTF-8 stays what it is. Category Cc is below
+	// 0x20, 0x7f, and 0x80 to 0x9f, which UTF-8 writes with 0xc2 in front.
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] < ' ', s[i] == 0x7f:
+		case s[i] == 0xc2 && i+1 < len(s) && 0x80 <= s[i+1] && s[i+1] <= 0x9f:
+			i++
+		default:
+			b = append(b, s[i])
+		}
 	}
-	return strings.Trim(s, " ")
+	return strings.Trim(string(b), " ")
 }
 
 // mayNeedSanitizing is a quick test for what Sanitize could change. False alarms

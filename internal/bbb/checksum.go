@@ -117,7 +117,7 @@ func (c Call) unsign() (Call, string) {
 		return Call{Name: c.Name, Query: query}, ""
 	}
 	v := Sanitize(Unescape(p.value))
-	if len(query) == len(c.Query) && p.end == len(query) && p.start > 0 && len(v) == len(p.value) &&
+	if len(query) == len(c.Query) && p.end == len(query) && p.start > 0 && v == p.value &&
 		strings.HasPrefix(query[p.start:], checksumParam+"=") && !strings.Contains(query[:p.start], checksumParam) {
 		// The usual place, at the end and nowhere else.
 		return Call{Name: c.Name, Query: query[:p.start-1]}, v
@@ -129,17 +129,28 @@ func (c Call) unsign() (Call, string) {
 	return Call{Name: c.Name, Query: query}, v
 }
 
-// Sign returns the raw query with a checksum for the secret appended. The call
-// must be unsigned.
+// Sign returns the raw query with a checksum for the secret appended. What the
+// server would not hash as it stands is taken out first: control characters, and
+// a checksum parameter that Unsigned left, which the server would take for ours.
 func (c Call) Sign(alg Algorithm, secret string) string {
-	h := alg.hash()
-	text := make([]byte, 0, len(c.Name)+len(c.Query)+len(secret))
-	h.Write(append(append(append(text, c.Name...), c.Query...), secret...))
-	sum := hex.EncodeToString(h.Sum(nil))
-	if c.Query == "" {
-		return "checksum=" + sum
+	query := Sanitize(c.Query)
+	for {
+		if _, ok := findPair(query, checksumParam); !ok {
+			break
+		}
+		query = Sanitize(Call{Query: query}.Without(checksumParam).Query)
 	}
-	return c.Query + "&checksum=" + sum
+	text := make([]byte, 0, len(c.Name)+len(query)+len(secret))
+	h := alg.hash()
+	h.Write(append(append(append(text, c.Name...), query...), secret...))
+	b := make([]byte, 0, len(query)+len("&checksum=")+2*h.Size())
+	b = append(b, query...)
+	if query != "" {
+		b = append(b, '&')
+	}
+	b = append(b, checksumParam...)
+	b = append(b, '=')
+	return string(hex.AppendEncode(b, h.Sum(text[:0])))
 }
 
 // Verifier checks the checksum of one call against any number of secrets: the

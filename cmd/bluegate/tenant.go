@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bluegate/bluegate/internal/fault"
 	"github.com/bluegate/bluegate/internal/tenant"
 )
 
@@ -120,6 +121,9 @@ func (r *root) tenantState(verb, short string, state tenant.State) *cobra.Comman
 			}
 			defer func() { _ = s.Close() }()
 			t, err := s.TenantBySlug(cmd.Context(), args[0])
+			if fault.Is(err, fault.NotFound) {
+				return fmt.Errorf("there is no tenant %q: `bluegate tenant list` shows those there are", args[0])
+			}
 			if err != nil {
 				return err
 			}

@@ -112,13 +112,19 @@ func Load(path string) (Config, error) {
 		dec := yaml.NewDecoder(bytes.NewReader(text))
 		dec.KnownFields(true)
 		if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-			return c, fmt.Errorf("read the configuration %s: %w", path, err)
+			return c, fmt.Errorf("read the configuration %s: %w", path, plainYAML(err))
 		}
 	}
 	if err := env.ParseWithOptions(&c, env.Options{Prefix: "BLUEGATE_"}); err != nil {
 		return c, fmt.Errorf("read the configuration from the environment: %w", err)
 	}
 	return c, c.check()
+}
+
+// plainYAML says what is wrong in the operator's words, on one line.
+func plainYAML(err error) error {
+	text := strings.ReplaceAll(err.Error(), " not found in type app.Config", " is no setting")
+	return errors.New(strings.Join(strings.Fields(strings.TrimPrefix(text, "yaml: unmarshal errors:")), " "))
 }
 
 func (c Config) check() error {

@@ -133,13 +133,7 @@ func (c Call) unsign() (Call, string) {
 // server would not hash as it stands is taken out first: control characters, and
 // a checksum parameter that Unsigned left, which the server would take for ours.
 func (c Call) Sign(alg Algorithm, secret string) string {
-	query := Sanitize(c.Query)
-	for {
-		if _, ok := findPair(query, checksumParam); !ok {
-			break
-		}
-		query = Sanitize(Call{Query: query}.Without(checksumParam).Query)
-	}
+	query := signable(c.Query)
 	text := make([]byte, 0, len(c.Name)+len(query)+len(secret))
 	h := alg.hash()
 	h.Write(append(append(append(text, c.Name...), query...), secret...))
@@ -151,6 +145,19 @@ func (c Call) Sign(alg Algorithm, secret string) string {
 	b = append(b, checksumParam...)
 	b = append(b, '=')
 	return string(hex.AppendEncode(b, h.Sum(text[:0])))
+}
+
+func signable(query string) string {
+	for { // what goes may bring together what has to go as well
+		next := Sanitize(query)
+		if _, ok := findPair(next, checksumParam); ok {
+			next = Call{Query: next}.Without(checksumParam).Query
+		}
+		if next == query {
+			return query
+		}
+		query = next
+	}
 }
 
 // Verifier checks the checksum of one call against any number of secrets: the

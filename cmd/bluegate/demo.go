@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -196,7 +195,7 @@ func get(ctx context.Context, url string) error {
 		return fmt.Errorf("read the demo's answer: %w", err)
 	}
 	if answer, err := bbb.ParseAnswer(body); err != nil || !answer.Success() {
-		slog.Warn("the demo's room could not be opened", "status", resp.StatusCode)
+		return fmt.Errorf("the demo's room could not be opened: HTTP status %d", resp.StatusCode)
 	}
 	return nil
 }

@@ -294,7 +294,7 @@ func (a *App) retry(ctx context.Context, what string, do func() error) error {
 		if err == nil || !fault.Is(err, fault.Unavailable) {
 			return err
 		}
-		a.log.Warn("can't "+what+", trying again", "error", err, "in", wait.String())
+		a.log.Warn("starting takes longer: trying again", "step", what, "error", err, "in", wait.String())
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

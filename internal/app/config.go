@@ -105,7 +105,7 @@ func Default() Config {
 func Load(path string) (Config, error) {
 	c := Default()
 	if path != "" {
-		text, err := os.ReadFile(path) //nolint:gosec // the operator's own choice
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return c, fmt.Errorf("read the configuration: %w", err)
 		}
@@ -242,7 +242,7 @@ func (c Config) Key() (key store.Key, made string, err error) {
 }
 
 func readKey(path string) (store.Key, string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator's own choice
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return store.Key{}, "", fmt.Errorf("read the encryption key: %w", err)
 	}
@@ -256,7 +256,7 @@ func readKey(path string) (store.Key, string, error) {
 // WriteNewKey makes an encryption key in a new file that only its owner can read.
 func WriteNewKey(path string) (store.Key, error) {
 	key := store.NewKey()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // in the operator's own directory
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return key, fmt.Errorf("write the encryption key: %w", err)
 	}

@@ -51,17 +51,25 @@ func (l *perAddress) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-		if err != nil || l.isExempt(peer.Addr().Unmap()) {
+		addr := peerAddr(conn)
+		if l.isExempt(addr) {
 			return conn, nil
 		}
-		addr := peer.Addr().Unmap()
 		if !l.enter(addr) {
 			_ = conn.Close()
 			continue
 		}
 		return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
 	}
+}
+
+// peerAddr is the other end's address, the zero one when it has none.
+func peerAddr(conn net.Conn) netip.Addr {
+	peer, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return peer.AddrPort().Addr().Unmap()
 }
 
 func (l *perAddress) isExempt(addr netip.Addr) bool {

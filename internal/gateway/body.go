@@ -71,12 +71,12 @@ func (b *bodies) read(r *http.Request, tenantID int64) (*meeting.Body, func(), e
 		return nil, nothing, err
 	}
 	return &meeting.Body{
-			Open: func() (io.Reader, error) { return io.NewSectionReader(file, 0, size), nil },
-			Size: size, ContentType: xmlType(r),
-		}, func() {
-			_ = file.Close()
-			done()
-		}, nil
+		Open: func() (io.Reader, error) { return io.NewSectionReader(file, 0, size), nil },
+		Size: size, ContentType: xmlType(r),
+	}, func() {
+		_ = file.Close()
+		done()
+	}, nil
 }
 
 // spill writes a large body into a file that has no name any more: it goes with

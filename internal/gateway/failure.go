@@ -79,7 +79,7 @@ func failed(call string, err error) answer {
 			return a
 		}
 	}
-	if f == errBodyLarge { //nolint:errorlint // our own value, not a chain: the one status that LMSs understand
+	if f == errBodyLarge { // the one status that LMSs understand
 		a.status = http.StatusRequestEntityTooLarge
 	}
 	a.body = bbb.Failed(f.Key, f.Message)

@@ -18,7 +18,6 @@ const (
 	tenantFault                // refused for what the tenant asked for
 	serverFault                // definitely not created, the server's fault: try another
 	unknown                    // may or may not have been created
-	bodyFault                  // like unknown, answered by a server that had a body to read
 )
 
 // tenantFaults are the messageKeys with which BBB refuses what the tenant asked
@@ -36,12 +35,12 @@ func (r *Registry) sendCreate(ctx context.Context, c Claim, body *Body) (bbb.Ans
 	ctx = context.WithoutCancel(ctx)
 	call := bbb.Call{Name: "create", Query: c.Params}
 	for {
-		answer, result := r.sendOnce(ctx, c, call, body)
+		answer, result, choked := r.sendOnce(ctx, c, call, body)
 		if result == tenantFault && answer.Key() == "nonUniqueVoiceBridge" && call.Count("voiceBridge") > 0 {
 			call = call.Without("voiceBridge", "webVoice")
 			continue
 		}
-		if result == bodyFault {
+		if choked {
 			// Slides that a server chokes on (a client's wrong Content-Length cuts
 			// the XML) must not cost the class: the same create without them finds
 			// the meeting if it exists, and makes it if not.
@@ -52,7 +51,9 @@ func (r *Registry) sendCreate(ctx context.Context, c Claim, body *Body) (bbb.Ans
 	}
 }
 
-func (r *Registry) sendOnce(ctx context.Context, c Claim, call bbb.Call, body *Body) (bbb.Answer, outcome) {
+// sendOnce sends a create. choked tells that the outcome is unknown because the
+// server failed over a request with a body.
+func (r *Registry) sendOnce(ctx context.Context, c Claim, call bbb.Call, body *Body) (a bbb.Answer, result outcome, choked bool) {
 	req := pool.Call{Call: call, Timeout: r.limits.CreateTimeout}
 	if body != nil {
 		req.Body, req.BodySize, req.ContentType = body.Open, body.Size, body.ContentType
@@ -73,23 +74,23 @@ func (r *Registry) sendOnce(ctx context.Context, c Claim, call bbb.Call, body *B
 	switch {
 	case notSent(err):
 		log("not sent")
-		return bbb.Answer{}, serverFault
+		return bbb.Answer{}, serverFault, false
 	case err == nil && resp.Status == http.StatusInternalServerError && body != nil:
 		log("failed with a body")
-		return bbb.Answer{}, bodyFault
+		return bbb.Answer{}, unknown, true
 	case err != nil, resp.Answer == nil:
 		log("unknown")
-		return bbb.Answer{}, unknown
+		return bbb.Answer{}, unknown, false
 	case resp.Answer.Success() && resp.Answer.Text("internalMeetingID") != "":
-		return *resp.Answer, created
+		return *resp.Answer, created, false
 	case resp.Answer.Success():
 		log("unknown")
-		return bbb.Answer{}, unknown
+		return bbb.Answer{}, unknown, false
 	case tenantFaults[resp.Answer.Key()]:
-		return *resp.Answer, tenantFault
+		return *resp.Answer, tenantFault, false
 	}
 	log("refused by the server")
-	return *resp.Answer, serverFault
+	return *resp.Answer, serverFault, false
 }
 
 // look is what asking a server about one meeting came to.

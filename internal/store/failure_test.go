@@ -10,7 +10,8 @@ import (
 	"github.com/bluegate/bluegate/internal/fault"
 )
 
-// TestUniqueRules violates every rule that callers are told about.
+// TestUniqueRules violates every rule that callers are told about, but for those
+// of claims, which TestSchemaGuards does.
 func TestUniqueRules(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {
 		w := newWorld(t, url)
@@ -26,12 +27,7 @@ func TestUniqueRules(t *testing.T) {
 				SELECT name, 'u', public_url, key_id, sealed_secret, algorithm, capacity_seats, pool, admin_state, created_at FROM servers`,
 			ruleServerURL: `INSERT INTO servers (name, api_url, public_url, key_id, sealed_secret, algorithm, capacity_seats, pool, admin_state, created_at)
 				SELECT 'n', api_url, public_url, key_id, sealed_secret, algorithm, capacity_seats, pool, admin_state, created_at FROM servers`,
-			ruleLiveRoom:   "UPDATE claims SET tenant_id = tenant_id",
-			ruleGeneration: "UPDATE claims SET tenant_id = tenant_id",
 		} {
-			if rule == ruleLiveRoom || rule == ruleGeneration {
-				continue // TestSchemaGuards
-			}
 			_, err := w.pools.writeSQL.ExecContext(t.Context(), "INSERT INTO scope_keys (scope_key, created_at) VALUES ('zzzz', 1) ON CONFLICT DO NOTHING")
 			require.NoError(t, err)
 			_, err = w.pools.writeSQL.ExecContext(t.Context(), statement)
@@ -96,5 +92,39 @@ func TestCanceledCaller(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 		}
 		require.Equal(t, healthUp, w.health.state.Load())
+	})
+}
+
+// TestAskedAgain holds what is repeated and what is not.
+func TestAskedAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, url string) {
+		s := open(t, url, NewKey())
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, c := range []struct {
+			name  string
+			ctx   context.Context
+			begun bool
+			err   error
+			tries int
+		}{
+			{"another's context", t.Context(), false, context.Canceled, 2},
+			{"another's context, begun", t.Context(), true, context.Canceled, 1},
+			{"own context", ended, false, context.Canceled, 1},
+			{"an answer", t.Context(), false, errNoClaim(), 1},
+			{"no error", t.Context(), false, nil, 1},
+		} {
+			tries := 0
+			_ = s.pastBroken(c.ctx, func() (bool, error) {
+				if tries++; tries == 2 {
+					return c.begun, nil
+				}
+				return c.begun, c.err
+			})
+			require.Equal(t, c.tries, tries, c.name)
+		}
+		tries := 0
+		require.Error(t, s.pastBroken(t.Context(), func() (bool, error) { tries++; return false, context.Canceled }))
+		require.Equal(t, pgMaxOpen+1, tries, "not forever")
 	})
 }

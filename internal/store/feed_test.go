@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -152,6 +153,65 @@ func TestFeedUnderWriters(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, newest, given)
 	})
+}
+
+// TestLiveWhileWriting holds that what Live returned, brought up to date with
+// the changes above its number, is what is in the database. Only on SQLite is
+// that so without an overlap.
+func TestLiveWhileWriting(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t, "sqlite:"+filepath.Join(t.TempDir(), "bluegate.db")), t.Context()
+	const writers, rooms = 4, 40
+	var (
+		wg   sync.WaitGroup
+		errs [writers]error
+		done = make(chan struct{})
+	)
+	for i := range writers {
+		wg.Go(func() { errs[i] = w.busy(ctx, fmt.Sprintf("w%d-", i), rooms) })
+	}
+	go func() { wg.Wait(); close(done) }()
+	type start struct {
+		live []meeting.Claim
+		seq  int64
+	}
+	var starts []start
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		live, seq, err := w.Live(ctx)
+		require.NoError(t, err)
+		starts = append(starts, start{live, seq})
+	}
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	all, err := w.Changes(ctx, 0, nil)
+	require.NoError(t, err)
+	final := map[int64]int64{}
+	for _, c := range all {
+		final[c.ID] = c.Seq
+	}
+	for _, s := range starts {
+		seen := map[int64]int64{}
+		for _, c := range s.live {
+			seen[c.ID] = c.Seq
+		}
+		for _, c := range all {
+			if c.Seq > s.seq {
+				seen[c.ID] = c.Seq
+			}
+		}
+		for id, seq := range seen {
+			require.Equal(t, final[id], seq, "claim %d, live read at %d of %d", id, s.seq, len(starts))
+		}
+		for id, seq := range final {
+			require.True(t, seq <= s.seq || seen[id] == seq, "claim %d at %d was never seen after a start at %d", id, seq, s.seq)
+		}
+	}
 }
 
 // busy claims rooms and moves each twice.

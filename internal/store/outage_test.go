@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/bluegate/bluegate/internal/fault"
 	"github.com/bluegate/bluegate/internal/store/pgtest"
@@ -111,7 +112,7 @@ func TestDroppedConnections(t *testing.T) {
 		var wg sync.WaitGroup
 		for range pgMaxOpen {
 			wg.Go(func() {
-				if _, err := w.pools.readSQL.ExecContext(t.Context(), "SELECT pg_sleep(0.05)"); err != nil {
+				if err := w.view(t.Context(), opPing, func(db *gorm.DB) error { return db.Exec("SELECT pg_sleep(0.05)").Error }); err != nil {
 					t.Error(err)
 				}
 			})

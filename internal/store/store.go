@@ -11,6 +11,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -209,10 +210,17 @@ func (s *Store) update(ctx context.Context, op operation, change func(tx *gorm.D
 func (s *Store) pastBroken(ctx context.Context, try func() (begun bool, err error)) error {
 	for tries := 0; ; tries++ {
 		begun, err := try()
-		if err == nil || begun || tries == pgMaxOpen || ctx.Err() != nil || !s.engine.lostConnection(err) {
+		if err == nil || begun || tries == pgMaxOpen || ctx.Err() != nil || !s.worthAnother(err) {
 			return err
 		}
 	}
+}
+
+// worthAnother reports whether an error is no answer to this very call, whose
+// own context is alive: a dropped connection, or the context of somebody else
+// for whom gorm was preparing the same statement.
+func (s *Store) worthAnother(err error) bool {
+	return s.engine.lostConnection(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // do bounds, measures and classifies an operation.

@@ -61,7 +61,7 @@ func (r *Registry) Create(ctx context.Context, t tenant.Tenant, secretID int64, 
 		if err != nil && f.query == req.Call.Query {
 			return Created{}, err
 		}
-		if err == nil {
+		if err == nil && len(out.Answer) > 0 {
 			r.metrics.coalesced.Inc()
 			return duplicateOf(out, req)
 		}

@@ -56,13 +56,14 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 }
 
 // reconcileGone decides over running meetings that vanished from a server. One
-// that vanished has ended. When everything vanished at once and there were
-// people, the server has lost its memory: the rooms are lost and heal.
+// that vanished has ended. When everything vanished at once and there were, or
+// may have been, people, the server has lost its memory: the rooms are lost and
+// heal.
 func (r *Registry) reconcileGone(ctx context.Context, gone []route, present int) {
 	state, why := Ended, "the server has ended it"
 	if len(gone) > 1 && present == 0 {
 		for _, e := range gone {
-			if e.people > 0 {
+			if e.people != 0 {
 				state, why = Lost, "the server has lost all its meetings"
 			}
 		}

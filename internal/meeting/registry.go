@@ -165,8 +165,16 @@ func (r *Registry) OnServer(serverID int64) []pool.Claimed {
 // began after the call; Unavailable means that nothing is known.
 func (r *Registry) find(ctx context.Context, tenantID int64, id string) (Claim, error) {
 	known, ok := r.routes.find(tenantID, id)
-	if ok && r.feed.state(r.now(), r.limits.FeedStale) != feedStale {
-		return known.Claim, nil
+	if ok {
+		switch r.feed.state(r.now(), r.limits.FeedStale) {
+		case feedDown:
+			return known.Claim, nil
+		case feedFresh:
+			if known.State == Running || known.State == Ending { // the others pass soon
+				return known.Claim, nil
+			}
+		case feedStale:
+		}
 	}
 	c, err := r.read(ctx, tenantID, id)
 	if fault.Is(err, fault.Unavailable) && ok {
@@ -211,7 +219,9 @@ func (r *Registry) move(ctx context.Context, from, to Claim) (Claim, error) {
 		return moved, nil
 	}
 	if fault.Is(err, fault.Conflict) {
-		_, _ = r.read(ctx, from.TenantID, from.ExternalID) // refreshes the routes
+		if _, rerr := r.read(ctx, from.TenantID, from.ExternalID); fault.Is(rerr, fault.NotFound) {
+			r.routes.apply(ended(from), r.now())
+		}
 	}
 	return from, err
 }

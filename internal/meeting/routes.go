@@ -19,7 +19,8 @@ type route struct {
 	known int64
 	// since is when this replica first saw the claim in its present state.
 	since time.Time
-	// people is how many the last snapshot listed in the meeting.
+	// people is how many the last snapshot listed in the meeting; -1 when this
+	// replica has seen none.
 	people int
 }
 
@@ -64,7 +65,7 @@ func (r *routes) apply(c Claim, now time.Time) {
 		return
 	}
 	r.moment++
-	next := &route{Claim: c, known: r.moment, since: now}
+	next := &route{Claim: c, known: r.moment, since: now, people: -1}
 	if old != nil {
 		if old.State == c.State {
 			next.since, next.known = old.since, old.known
@@ -90,7 +91,7 @@ func (r *routes) overlay(c Claim, now time.Time) {
 	}
 	r.remove(old)
 	r.moment++
-	r.add(&route{Claim: c, known: r.moment, since: now})
+	r.add(&route{Claim: c, known: r.moment, since: now, people: old.people})
 }
 
 func (r *routes) add(e *route) {

@@ -40,9 +40,12 @@ type App struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	key      store.Key
+	now      func() time.Time   // the gateway's clock; tests set another
+	tune     func(*http.Server) // nil, but in tests that can't wait for time-outs
 
 	gateway  atomic.Pointer[gateway.Gateway]
 	ready    atomic.Bool
+	stopping atomic.Bool
 	changed  chan struct{} // closed when ready
 	failed   chan error    // what made it impossible to go on
 	listener net.Listener
@@ -96,7 +99,7 @@ func New(c Config, log *slog.Logger) (*App, error) {
 		log.Warn("made a new encryption key: keep a copy of it in another place, without it the secrets in the database are lost", "file", made)
 	}
 	a := &App{
-		config: c, log: log, key: key, registry: prometheus.NewRegistry(),
+		config: c, log: log, key: key, registry: prometheus.NewRegistry(), now: time.Now,
 		changed: make(chan struct{}), failed: make(chan error, 1),
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
@@ -158,6 +161,9 @@ func (a *App) Start(ctx context.Context) error {
 // serve serves until the closers stop it; requests in work are finished.
 func (a *App) serve(l net.Listener, s *http.Server) {
 	s.ErrorLog = slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
+	if a.tune != nil {
+		a.tune(s)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -184,8 +190,9 @@ func (a *App) fail(err error) {
 // Failed delivers the error that made it impossible to go on.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Ready reports whether calls can be answered.
-func (a *App) Ready() bool { return a.ready.Load() }
+// Ready reports whether new calls should be sent here. While the app stops it is
+// false, though the calls that still arrive are answered like any other.
+func (a *App) Ready() bool { return a.ready.Load() && !a.stopping.Load() }
 
 // WaitReady waits until the app is ready, fails, or ctx is done.
 func (a *App) WaitReady(ctx context.Context) error {
@@ -205,7 +212,7 @@ func (a *App) WaitReady(ctx context.Context) error {
 func (a *App) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ShutdownTimeout)
 	defer cancel()
-	a.ready.Store(false)
+	a.stopping.Store(true)
 	a.closers.run(ctx)
 }
 
@@ -223,18 +230,24 @@ func (a *App) boot(ctx context.Context) {
 		return
 	}
 	defer func() { _ = s.Close() }()
+	// Before the schema is touched: another process may be serving from it.
 	release, err := s.LockServe()
 	if err != nil {
 		a.fail(err)
 		return
 	}
 	defer release()
+	if err := a.retry(ctx, "migrate the database", func() error { return s.Migrate(ctx) }); err != nil {
+		a.fail(err)
+		return
+	}
 
 	p := a.wire(s)
 	a.parts.Store(p)
 	defer p.client.Close()
 	defer p.pool.Stop()
-	if err := a.retry(ctx, "load", func() error { return a.load(ctx, p) }); err != nil {
+	if err := a.retry(ctx, "load tenants, servers and claims", func() error { return a.load(ctx, p) }); err != nil {
+		a.fail(err)
 		return
 	}
 	p.pool.Start(ctx)
@@ -253,18 +266,12 @@ func (a *App) boot(ctx context.Context) {
 	a.follow(ctx, p)
 }
 
-// openStore opens and migrates the database; while it is away it is tried again.
+// openStore opens the database; while it is away it is tried again.
 func (a *App) openStore(ctx context.Context) (*store.Store, error) {
 	var s *store.Store
 	err := a.retry(ctx, "open the database", func() (err error) {
 		s, err = store.Open(ctx, store.Options{URL: a.config.database(), Key: a.key, Logger: a.log, Registerer: a.onceRegistered()})
-		if err != nil {
-			return err
-		}
-		if err := s.Migrate(ctx); err != nil {
-			return errors.Join(err, s.Close())
-		}
-		return nil
+		return err
 	})
 	return s, err
 }
@@ -336,12 +343,13 @@ func (a *App) wire(s *store.Store) *parts {
 		Limits: meeting.Limits{
 			CreateTimeout: c.CreateTimeout, UnknownSettles: c.UnknownSettles, EndingWait: c.EndingWait, InfoCache: c.InfoCache,
 			LostAfter: c.LostAfter, LostAfterEmpty: c.LostAfterEmpty, StaleAfter: c.StaleAfter, FeedStale: c.FeedStale,
+			FeedOverlap: store.FeedWindow,
 		},
 	})
 	proxies, _ := c.proxies() // checked at the start
 	a.gateway.Store(gateway.New(gateway.Options{
 		Directory: p.directory, Meetings: p.meetings, Servers: p.pool, Logger: a.log, Registerer: a.registry,
-		Ready: a.Ready, MaxBody: c.MaxBodyBytes, TrustedProxies: proxies,
+		Ready: a.ready.Load, Now: a.now, MaxBody: c.MaxBodyBytes, TrustedProxies: proxies,
 	}))
 	return p
 }

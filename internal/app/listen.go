@@ -109,3 +109,12 @@ func (c *countedConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
 }
+
+// CloseWrite tells a client that still sends that there is no more to come; the
+// server looks for this method.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

@@ -160,47 +160,50 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	g.logEvent(r.Context(), r.Method, e)
 }
 
-// answer decides what a request is answered with: what needs no caller, the
-// loop brake, who is calling, the call itself.
+// answer decides what a request is answered with. The loop brake comes before
+// everything that costs anything.
 func (g *Gateway) answer(r *http.Request, slug, name string, e *event) answer {
-	handle := g.calls[name]
-	switch {
-	case name == "":
+	if name == "" {
 		e.call = "version"
 		return xmlAnswer(bbb.Version())
-	case len(r.URL.RawQuery) > maxQuery:
-		return g.failed(r, name, nil, errQueryLong, e)
-	case handle == nil, r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead:
-		return g.failed(r, name, nil, errUnsupported, e)
 	}
 	if name != "create" {
-		return g.handle(r, slug, name, handle, e)
+		return g.handle(r, slug, name, e)
 	}
 	key := g.brake.key(r.Host, r.URL.Path, r.URL.RawQuery)
 	if g.brake.on(key) {
 		g.metrics.suppressed.Inc()
 		return loopBroken()
 	}
-	a := g.handle(r, slug, name, handle, e)
-	switch {
-	case a.result == "ok":
+	a := g.handle(r, slug, name, e)
+	switch a.result {
+	case "ok":
 		g.brake.succeeded(key)
-	case a.status == http.StatusOK && g.brake.refused(key):
-		g.metrics.suppressed.Inc()
-		return loopBroken()
+	case "failed", "denied":
+		if g.brake.refused(key) {
+			g.metrics.suppressed.Inc()
+			return loopBroken()
+		}
 	}
 	return a
 }
 
-// handle identifies the caller and lets the call's handler answer.
-func (g *Gateway) handle(r *http.Request, slug, name string, handle handler, e *event) (a answer) {
+// handle checks what needs no caller, identifies the caller and lets the call's
+// handler answer.
+func (g *Gateway) handle(r *http.Request, slug, name string, e *event) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			g.log.Error("panic", "call", name, "panic", p, "stack", string(debug.Stack()))
 			a = g.failed(r, name, nil, errors.New("panic"), e)
 		}
 	}()
-	if !g.ready() {
+	handle := g.calls[name]
+	switch {
+	case len(r.URL.RawQuery) > maxQuery:
+		return g.failed(r, name, nil, errQueryLong, e)
+	case handle == nil, r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead:
+		return g.failed(r, name, nil, errUnsupported, e)
+	case !g.ready():
 		return g.failed(r, name, nil, errStarting, e)
 	}
 	if slug == "" {
@@ -213,9 +216,11 @@ func (g *Gateway) handle(r *http.Request, slug, name string, handle handler, e *
 		return g.failed(r, name, nil, err, e)
 	}
 	req.caller, e.tenant = caller, caller.Tenant.Slug
-	if caller.Expired && !g.servesExpired(r.Context(), req) {
-		e.reason = "expired"
-		return g.failed(r, name, nil, errChecksum, e)
+	if caller.Expired {
+		if err := g.servesExpired(r.Context(), req); err != nil {
+			e.reason = "expired"
+			return g.failed(r, name, nil, err, e)
+		}
 	}
 	a, err = handle(r.Context(), req)
 	if err != nil {
@@ -224,12 +229,20 @@ func (g *Gateway) handle(r *http.Request, slug, name string, handle handler, e *
 	return a
 }
 
-// servesExpired reports whether the call is about a meeting that was created
-// with the expired secret it is signed with.
-func (g *Gateway) servesExpired(ctx context.Context, r *request) bool {
+// servesExpired returns nil when the call is about a meeting that was created
+// with the expired secret it is signed with. Not knowing that is no refusal: it
+// would tell an LMS that its class is over.
+func (g *Gateway) servesExpired(ctx context.Context, r *request) error {
 	id := r.call.Value("meetingID")
-	secretID, ok := g.meetings.CreatedWith(ctx, r.caller.Tenant.ID, id)
-	return id != "" && ok && secretID == r.caller.SecretID
+	if id == "" {
+		return errChecksum
+	}
+	secretID, err := g.meetings.CreatedWith(ctx, r.caller.Tenant.ID, id)
+	switch {
+	case fault.Is(err, fault.NotFound), err == nil && secretID != r.caller.SecretID:
+		return errChecksum
+	}
+	return err
 }
 
 func (g *Gateway) failed(r *http.Request, name string, req *request, err error, e *event) answer {
@@ -262,9 +275,6 @@ func (g *Gateway) write(w http.ResponseWriter, r *http.Request, a answer) int {
 		h.Set("Connection", "close")
 	}
 	w.WriteHeader(a.status)
-	if r.Method == http.MethodHead {
-		return 0
-	}
 	n, _ := w.Write(a.body) // a client that went away is not our failure
 	return n
 }

@@ -53,10 +53,10 @@ func checkJoin(call bbb.Call) error {
 	if bbb.Sanitize(call.Value("fullName")) == "" {
 		return errNoName // bbb-web answers a missing one with HTTP 500
 	}
-	if call.Value("meetingID") == "" {
+	if id, given := call.Param("meetingID"); given && id == "" {
 		return errNoID
 	}
-	return nil
+	return nil // a join without meetingID is one of a meeting that there is not
 }
 
 // redirects reports whether the caller wants a redirect, as everybody does who
@@ -75,7 +75,7 @@ func (g *Gateway) joinFailed(r *http.Request, req *request, err error) answer {
 	a := failed("join", err)
 	if req != nil && redirects(req.call) {
 		if location, ok := errorRedirect(req.call, f); ok {
-			a.status, a.location, a.body = http.StatusFound, location, nil
+			a.status, a.location, a.contentType, a.body = http.StatusFound, location, "", nil
 			return a
 		}
 	}

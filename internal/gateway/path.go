@@ -2,16 +2,17 @@ package gateway
 
 import "strings"
 
-// parsePath reads a tenant's path: "/t/<slug>" or nothing, then any number of
-// "bigbluebutton" and "api" with as many slashes as the LMS puts between them
-// (Chamilo: "//bigbluebutton", "bigbluebutton/bigbluebutton",
+// parsePath reads a tenant's path: "t/<slug>" or nothing, then any number of
+// "bigbluebutton" and "api", with as many slashes around all of it as the LMS
+// puts there (Chamilo: "//bigbluebutton", "bigbluebutton/bigbluebutton",
 // "bigbluebutton/api/bigbluebutton"), then the call. A call follows an "api";
-// the call "" is the version document. No shape is ever redirected: old clients
-// do not follow.
+// the call "" is the version document, and noCall is where a tenant's path leads
+// to neither. No shape is ever redirected: old clients do not follow. ok is
+// false for a path that is nobody's.
 func parsePath(path string) (slug, call string, ok bool) {
-	rest := path
-	if after, isTenant := strings.CutPrefix(path, "/t/"); isTenant {
-		slug, rest, _ = strings.Cut(after, "/")
+	rest := strings.TrimLeft(path, "/")
+	if after, isTenant := strings.CutPrefix(rest, "t/"); isTenant {
+		slug, rest, _ = strings.Cut(strings.TrimLeft(after, "/"), "/")
 		if slug == "" {
 			return "", "", false
 		}
@@ -26,5 +27,14 @@ func parsePath(path string) (slug, call string, ok bool) {
 		api, noise, rest = segment == "api", true, tail
 	}
 	call = strings.TrimRight(rest, "/")
-	return slug, call, noise && (api || call == "")
+	if !noise && slug == "" {
+		return "", "", false
+	}
+	if !noise || !api && call != "" {
+		call = noCall
+	}
+	return slug, call, true
 }
+
+// noCall is the name of a call that there is not.
+const noCall = "?"

@@ -231,13 +231,10 @@ func (r *Registry) List(ctx context.Context, tenantID int64) (Read, error) {
 }
 
 // CreatedWith returns which of the tenant's secrets created the meeting: an
-// expired secret serves only those.
-func (r *Registry) CreatedWith(ctx context.Context, tenantID int64, id string) (int64, bool) {
+// expired secret serves only those. Errors: fault.NotFound, fault.Unavailable.
+func (r *Registry) CreatedWith(ctx context.Context, tenantID int64, id string) (int64, error) {
 	c, err := r.find(ctx, tenantID, id)
-	if err != nil {
-		return 0, false
-	}
-	return c.SecretID, true
+	return c.SecretID, err
 }
 
 // End ends the tenant's meeting. The intent is in SQL before the server is

@@ -33,6 +33,8 @@ type Options struct {
 	DatabaseURL string
 	// Config changes a replica's configuration before it starts.
 	Config func(c *app.Config)
+	// App changes a replica before it starts.
+	App func(a *app.App)
 	// Sim changes a server's configuration before it starts.
 	Sim func(i int, c *bbbsim.Config)
 	// Tenants are slug and secret; nil = acme and globex with secrets of their own.
@@ -49,6 +51,7 @@ type Env struct {
 	// Store is a connection of the test's own to the replicas' database.
 	Store   *store.Store
 	config  app.Config
+	begin   func(a *app.App)
 	tenants map[string]string
 }
 
@@ -81,7 +84,7 @@ func Start(t testing.TB, o Options) *Env {
 func Prepare(t testing.TB, o Options) *Env {
 	t.Helper()
 	dir := t.TempDir()
-	e := &Env{t: t, Log: &Log{}, tenants: o.Tenants}
+	e := &Env{t: t, Log: &Log{}, begin: o.App, tenants: o.Tenants}
 	key := store.NewKey()
 	c := app.Default()
 	c.Listen, c.AdminListen = "127.0.0.1:0", "127.0.0.1:0"
@@ -139,6 +142,9 @@ func (e *Env) Begin() *app.App {
 	e.t.Helper()
 	a, err := app.New(e.config, app.NewLogger(e.config, e.Log))
 	require.NoError(e.t, err)
+	if e.begin != nil {
+		e.begin(a)
+	}
 	require.NoError(e.t, a.Start(e.t.Context()))
 	e.t.Cleanup(func() { a.Stop(context.Background()) })
 	e.Replicas = append(e.Replicas, a)

@@ -77,6 +77,9 @@ func (p *Pool) Call(ctx context.Context, serverID int64, call Call) (bbb.Respons
 		resp.Answer = nil
 	}
 	verdict = p.judge(ctx, resp, err, took)
+	if errors.Is(verdict, errFailed) {
+		m.failedAt.Store(p.o.Now().UnixNano())
+	}
 	c.series.call(call.Name, resp, err, took)
 	return resp, err
 }

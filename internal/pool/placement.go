@@ -17,8 +17,11 @@ type View struct {
 	Server      Server
 	Health      Health
 	CircuitOpen bool
-	Snapshot    *Snapshot // nil before the first successful poll
-	Claims      []Claimed
+	// Doubtful reports that the last poll or the last call failed: health and
+	// circuit have not moved yet, but another server is the better choice.
+	Doubtful bool
+	Snapshot *Snapshot // nil before the first successful poll
+	Claims   []Claimed
 }
 
 // Candidate is a server that may get a meeting.
@@ -36,7 +39,8 @@ type Candidate struct {
 
 // Candidates returns the servers that may get the meeting, in the order of views:
 // enabled, not excluded, of an asked-for pool, circuit not open, and of the best
-// health there is among those: up, else slow, else unknown. It does no I/O.
+// health there is among those: up, else slow, else up but doubtful, else slow but
+// doubtful, else unknown. It does no I/O.
 func Candidates(views []View, ask Ask, now time.Time) []Candidate {
 	places := eligible(views, ask)
 	if len(places) == 0 {
@@ -69,7 +73,7 @@ func eligible(views []View, ask Ask) []int {
 	best := 0
 	for i := range views {
 		v := &views[i]
-		r := rank(v.Health)
+		r := rank(v.Health, v.Doubtful)
 		if r == 0 || r < best || v.CircuitOpen || v.Server.AdminState != Enabled ||
 			len(ask.Pools) > 0 && !slices.Contains(ask.Pools, v.Server.Pool) ||
 			slices.Contains(ask.Exclude, v.Server.ID) {
@@ -84,16 +88,19 @@ func eligible(views []View, ask Ask) []int {
 	return out
 }
 
-// rank orders health for placement: the greater the better, 0 is unfit.
-func rank(h Health) int {
-	switch h {
-	case Up:
+// rank orders servers for placement: the greater the better, 0 is unfit.
+func rank(h Health, doubtful bool) int {
+	switch {
+	case h == Up && !doubtful:
+		return 5
+	case h == Slow && !doubtful:
+		return 4
+	case h == Up:
 		return 3
-	case Slow:
+	case h == Slow:
 		return 2
-	case Unknown:
+	case h == Unknown:
 		return 1
-	case Down, Refused:
 	}
 	return 0
 }
@@ -116,6 +123,7 @@ func (p *Pool) views() []View {
 			Server:      m.config.Load().server,
 			Health:      m.state.Load().health,
 			CircuitOpen: m.circuitOpen(),
+			Doubtful:    m.doubtful(),
 			Snapshot:    m.snapshot.Load(),
 		})
 	}

@@ -25,6 +25,7 @@ func TestCandidates(t *testing.T) {
 	state := func(s AdminState) func(*View) { return func(v *View) { v.Server.AdminState = s } }
 	pool := func(name string) func(*View) { return func(v *View) { v.Server.Pool = name } }
 	open := func(v *View) { v.CircuitOpen = true }
+	doubtful := func(v *View) { v.Doubtful = true }
 	for _, tt := range []struct {
 		name  string
 		views []View
@@ -39,6 +40,9 @@ func TestCandidates(t *testing.T) {
 		{name: "slow before unknown", views: []View{view(1, health(Unknown)), view(2, health(Slow)), view(3, health(Down))}, want: []int64{2}},
 		{name: "unknown last", views: []View{view(1, health(Unknown)), view(2, health(Down))}, want: []int64{1}},
 		{name: "circuit open", views: []View{view(1, open), view(2, health(Slow))}, want: []int64{2}},
+		{name: "doubtful only without a better one", views: []View{view(1, doubtful), view(2, nil)}, want: []int64{2}},
+		{name: "slow before doubtful", views: []View{view(1, doubtful), view(2, health(Slow))}, want: []int64{2}},
+		{name: "doubtful before unknown", views: []View{view(1, health(Unknown)), view(2, doubtful)}, want: []int64{2}},
 		{name: "excluded", views: []View{view(1, nil), view(2, health(Slow))}, ask: Ask{Exclude: []int64{1}}, want: []int64{2}},
 		{name: "pools", views: []View{view(1, pool("a")), view(2, pool("b")), view(3, pool("c"))}, ask: Ask{Pools: []string{"c", "a"}}, want: []int64{1, 3}},
 		{name: "slow in the asked pool, up elsewhere", views: []View{view(1, pool("b")), view(2, health(Slow))}, ask: Ask{Pools: []string{"default"}}, want: []int64{2}},
@@ -94,13 +98,23 @@ func TestPoolCandidates(t *testing.T) {
 		require.Equal(t, []int64{1}, looked)
 
 		f.set(1, func(f *fake) { f.status = 500 })
+		_, _ = p.Call(t.Context(), 1, named("create"))
+		got = p.Candidates(Ask{})
+		require.Len(t, got, 1, "a failed call makes a server the second choice at once")
+		require.EqualValues(t, 2, got[0].ServerID)
+		f.set(1, func(f *fake) { f.status = 0 })
+		time.Sleep(15 * time.Second)
+		require.Len(t, p.Candidates(Ask{}), 2, "until the next good poll")
+
+		f.set(1, func(f *fake) { f.status = 500 })
 		for range 5 {
 			_, _ = p.Call(t.Context(), 1, named("create"))
 		}
 		got = p.Candidates(Ask{})
 		require.Len(t, got, 1)
 		require.EqualValues(t, 2, got[0].ServerID)
-		time.Sleep(6 * time.Second)
+		f.set(1, func(f *fake) { f.status = 0 })
+		time.Sleep(15 * time.Second)
 		require.Len(t, p.Candidates(Ask{}), 2, "a half-open circuit gets its trial")
 	})
 }

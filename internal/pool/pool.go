@@ -124,6 +124,7 @@ type member struct {
 	snapshot atomic.Pointer[Snapshot]
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	inFlight atomic.Int64
+	failedAt atomic.Int64       // when a call last failed, in Unix nanoseconds; 0 for never
 	stop     context.CancelFunc // nil while not started; under Pool.mu
 	wake     chan struct{}      // of size 1: there is a look to take, or the configuration changed
 
@@ -141,6 +142,12 @@ type config struct {
 
 // polled reports whether the server is polled without being asked to.
 func (c *config) polled() bool { return c.server.AdminState != Disabled }
+
+// doubtful reports that the last poll failed, or a call since the last good one.
+func (m *member) doubtful() bool {
+	failed, s := m.failedAt.Load(), m.snapshot.Load()
+	return m.state.Load().run > 0 || failed > 0 && (s == nil || failed >= s.At.UnixNano())
+}
 
 func (m *member) circuitOpen() bool {
 	// A half-open circuit lets a trial through: that server must get calls, or

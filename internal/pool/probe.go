@@ -219,7 +219,8 @@ func unreachable(base string, err error) *fault.Error {
 func unusable(base string, resp bbb.Response) *fault.Error {
 	name := host(base)
 	switch {
-	case resp.Answer != nil && resp.Answer.Key() == "apiNotEnabled":
+	case bytes.Contains(resp.Body, []byte("<messageKey>apiNotEnabled</messageKey>")):
+		// bbb-web goes on after that answer: its body is two documents, no XML.
 		return fault.Newf(fault.Unavailable, "serverAPIDisabled",
 			"The API of %s is switched off. Set serviceEnabled=true in its bigbluebutton.properties and restart it.", name)
 	case resp.Answer != nil:

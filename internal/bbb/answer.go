@@ -3,6 +3,7 @@ package bbb
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -31,7 +32,7 @@ func (f Fields) Bytes() []byte { return f.raw }
 
 func (f Fields) find(name string) (element, bool) {
 	for _, el := range f.els {
-		if el.name == name {
+		if string(el.name) == name {
 			return el, true
 		}
 	}
@@ -54,15 +55,24 @@ func (f Fields) Text(name string) string {
 	return unescapeXML(f.raw[el.innerStart:el.innerEnd])
 }
 
+// plain is Text without blanks around it.
+func (f Fields) plain(name string) []byte {
+	el, ok := f.find(name)
+	if !ok {
+		return nil
+	}
+	b := f.raw[el.innerStart:el.innerEnd]
+	if isMarkedUp(b) {
+		b = []byte(unescapeXML(b))
+	}
+	return bytes.TrimSpace(b)
+}
+
 // Int returns an element's number; 0 when it is missing or none. BBB's locale
 // grouping ("1,234") is understood.
 func (f Fields) Int(name string) int64 {
-	el, ok := f.find(name)
-	if !ok {
-		return 0
-	}
 	var n int64
-	for _, c := range bytes.TrimSpace(f.raw[el.innerStart:el.innerEnd]) {
+	for _, c := range f.plain(name) {
 		switch {
 		case '0' <= c && c <= '9' && n < 1<<58:
 			n = n*10 + int64(c-'0')
@@ -76,8 +86,7 @@ func (f Fields) Int(name string) int64 {
 
 // Bool reports whether an element's text is "true".
 func (f Fields) Bool(name string) bool {
-	el, ok := f.find(name)
-	return ok && string(bytes.TrimSpace(f.raw[el.innerStart:el.innerEnd])) == "true"
+	return string(f.plain(name)) == "true"
 }
 
 // Sub returns the elements inside the first element of that name; none when it
@@ -91,52 +100,58 @@ func (f Fields) Sub(name string) (Fields, error) {
 }
 
 // With returns the run with the text of the first element of that name replaced;
-// the run itself when there is none.
+// the run itself when there is none. The element's attributes stay.
 func (f Fields) With(name, text string) Fields {
 	return f.withInner(name, AppendEscaped(nil, text))
 }
 
 func (f Fields) withInner(name string, inner []byte) Fields {
-	for i, el := range f.els {
-		if el.name != name {
-			continue
-		}
-		b := make([]byte, 0, len(f.raw)+len(inner)+2*len(name)+5)
-		b = append(b, f.raw[:el.start]...)
-		b = append(b, '<')
-		b = append(b, name...)
-		b = append(b, '>')
-		start := len(b)
-		b = append(b, inner...)
-		end := len(b)
-		b = append(b, '<', '/')
-		b = append(b, name...)
-		b = append(b, '>')
-		out := Fields{els: append([]element(nil), f.els...)}
-		shift := len(b) - el.end
-		out.raw = append(b, f.raw[el.end:]...)
-		out.els[i] = element{name: name, start: el.start, innerStart: start, innerEnd: end, end: el.end + shift}
-		out.shift(i+1, shift)
-		return out
+	at := slices.IndexFunc(f.els, func(el element) bool { return string(el.name) == name })
+	if at < 0 {
+		return f
 	}
-	return f
+	el := f.els[at]
+	b := make([]byte, 0, len(f.raw)+len(inner)+len(name)+3)
+	b = append(b, f.raw[:el.innerStart]...)
+	if el.selfClosing() {
+		b = append(bytes.TrimRight(b[:len(b)-len("/>")], spaces), '>')
+	}
+	start := len(b)
+	b = append(b, inner...)
+	end := len(b)
+	if el.selfClosing() {
+		b = append(append(append(b, "</"...), name...), '>')
+	} else {
+		b = append(b, f.raw[el.innerEnd:el.end]...)
+	}
+	shift := len(b) - el.end
+	b = append(b, f.raw[el.end:]...)
+	els := slices.Clone(f.els)
+	els[at] = element{name: el.name, start: el.start, innerStart: start, innerEnd: end, end: el.end + shift}
+	for i := at + 1; i < len(els); i++ {
+		els[i] = els[i].moved(shift)
+	}
+	return Fields{raw: b, els: els}
 }
 
 // Without returns the run without the elements of that name and the white space
 // before them.
 func (f Fields) Without(name string) Fields {
-	for i, el := range f.els {
-		if el.name != name {
+	if !f.Has(name) {
+		return f
+	}
+	out := Fields{raw: make([]byte, 0, len(f.raw)), els: make([]element, 0, len(f.els))}
+	copied := 0
+	for _, el := range f.els {
+		if string(el.name) == name {
+			out.raw = append(out.raw, bytes.TrimRight(f.raw[copied:el.start], spaces)...)
+			copied = el.end
 			continue
 		}
-		start := len(bytes.TrimRight(f.raw[:el.start], " \n\t\r"))
-		b := make([]byte, 0, len(f.raw))
-		b = append(append(b, f.raw[:start]...), f.raw[el.end:]...)
-		out := Fields{raw: b, els: append(append([]element(nil), f.els[:i]...), f.els[i+1:]...)}
-		out.shift(i, start-el.end)
-		return out.Without(name)
+		out.els = append(out.els, el.moved(len(out.raw)-copied))
 	}
-	return f
+	out.raw = append(out.raw, f.raw[copied:]...)
+	return out
 }
 
 // WithoutIn returns the run with the elements called child taken out of the
@@ -149,15 +164,6 @@ func (f Fields) WithoutIn(parent, child string) Fields {
 	return f.withInner(parent, sub.Without(child).raw)
 }
 
-func (f Fields) shift(from, by int) {
-	for i := from; i < len(f.els); i++ {
-		f.els[i].start += by
-		f.els[i].end += by
-		f.els[i].innerStart += by
-		f.els[i].innerEnd += by
-	}
-}
-
 // Answer is a server's XML answer in its original bytes.
 type Answer struct {
 	head, tail []byte
@@ -165,53 +171,43 @@ type Answer struct {
 }
 
 // ParseAnswer scans an answer: one root element, whatever its name. Document
-// types, unbalanced tags and deep nesting are errors. Body is kept, not copied.
+// types, unbalanced tags, deep nesting and anything behind the root are errors.
+// Body is kept, not copied.
 func ParseAnswer(body []byte) (Answer, error) {
-	s := scanner{b: body}
-	root, ok, err := s.next()
-	if err == nil && (!ok || root.closing || len(bytes.TrimSpace(withoutProlog(body[:root.start]))) > 0) {
-		err = errNotXML
-	}
+	a, err := parseAnswer(body)
 	if err != nil {
 		return Answer{}, fmt.Errorf("scan XML: %w", err)
 	}
-	if root.selfClosing {
-		return Answer{head: body[:root.end], tail: body[root.end:]}, nil
-	}
-	els, end, err := s.elements(make([]element, 0, 32), root.name)
-	if err != nil {
-		return Answer{}, fmt.Errorf("scan XML: %w", err)
-	}
-	for i := range els {
-		els[i].start -= root.end
-		els[i].end -= root.end
-		els[i].innerStart -= root.end
-		els[i].innerEnd -= root.end
-	}
-	return Answer{head: body[:root.end], tail: body[end:], Fields: Fields{raw: body[root.end:end], els: els}}, nil
+	return a, nil
 }
 
-// withoutProlog cuts what may stand before a root element: a byte order mark,
-// the declaration, comments.
-func withoutProlog(b []byte) []byte {
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	for {
-		b = bytes.TrimSpace(b)
-		stop := ""
-		switch {
-		case bytes.HasPrefix(b, []byte("<?")):
-			stop = "?>"
-		case bytes.HasPrefix(b, []byte("<!--")):
-			stop = "-->"
-		default:
-			return b
-		}
-		i := bytes.Index(b, []byte(stop))
-		if i < 0 {
-			return b
-		}
-		b = b[i+len(stop):]
+func parseAnswer(body []byte) (Answer, error) {
+	s := scanner{b: body}
+	root, err := s.root()
+	if err != nil {
+		return Answer{}, err
 	}
+	if root.selfClosing {
+		return Answer{head: body[:root.end], tail: body[root.end:]}, s.finish()
+	}
+	f, err := s.fields(root)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{head: body[:root.end], tail: body[root.end+len(f.raw):], Fields: f}, s.finish()
+}
+
+// fields reads the inside of the element whose start tag was just read, up to
+// behind its end tag.
+func (s *scanner) fields(t tag) (Fields, error) {
+	els, end, err := s.elements(make([]element, 0, 32), t.name)
+	if err != nil {
+		return Fields{}, err
+	}
+	for i := range els {
+		els[i] = els[i].moved(-t.end)
+	}
+	return Fields{raw: s.b[t.end:end], els: els}, nil
 }
 
 // Bytes returns the whole answer.
@@ -274,10 +270,18 @@ func AppendEscaped(b []byte, text string) []byte {
 	return b
 }
 
+func isMarkedUp(b []byte) bool {
+	return bytes.IndexByte(b, '&') >= 0 || bytes.IndexByte(b, '<') >= 0
+}
+
+// maxEntity is the length of the longest entity we know, "&#x10FFFF;", and some
+// leading zeros.
+const maxEntity = 16
+
 // unescapeXML returns the text of an element's inside: entities and CDATA
-// sections resolved, an unknown entity left as it is.
+// sections resolved, comments and tags left out, an unknown entity left as it is.
 func unescapeXML(b []byte) string {
-	if bytes.IndexByte(b, '&') < 0 && bytes.IndexByte(b, '<') < 0 {
+	if !isMarkedUp(b) {
 		return string(b)
 	}
 	var out strings.Builder
@@ -290,10 +294,10 @@ func unescapeXML(b []byte) string {
 		out.Write(b[:i])
 		b = b[i:]
 		if b[0] == '<' {
-			b = unwrapCDATA(&out, b)
+			b = unwrapMarkup(&out, b)
 			continue
 		}
-		end := bytes.IndexByte(b, ';')
+		end := bytes.IndexByte(b[:min(len(b), maxEntity)], ';')
 		text := ""
 		if end > 0 {
 			text = entity(string(b[1:end]))
@@ -309,19 +313,30 @@ func unescapeXML(b []byte) string {
 	return out.String()
 }
 
-// unwrapCDATA writes the CDATA section that b begins with, or passes over a tag
-// or comment, and returns what follows.
-func unwrapCDATA(out *strings.Builder, b []byte) []byte {
-	if bytes.HasPrefix(b, []byte("<![CDATA[")) {
-		if end := bytes.Index(b, []byte("]]>")); end > 0 {
-			out.Write(b[9:end])
-			return b[end+3:]
+// unwrapMarkup writes the text of the CDATA section that b begins with, or
+// passes over a tag, comment or instruction, and returns what follows. B was
+// scanned before, so that all of them end.
+func unwrapMarkup(out *strings.Builder, b []byte) []byte {
+	end, err := 0, error(nil)
+	switch {
+	case bytes.HasPrefix(b, []byte("<![CDATA[")):
+		end, err = endOf(b, 9, "]]>")
+		if err == nil {
+			out.Write(b[9 : end-3])
 		}
+	case bytes.HasPrefix(b, []byte("<!--")):
+		end, err = endOf(b, 4, "-->")
+	case bytes.HasPrefix(b, []byte("<?")):
+		end, err = endOf(b, 2, "?>")
+	default:
+		var t tag
+		t, err = readTag(b)
+		end = t.end
 	}
-	if end := bytes.IndexByte(b, '>'); end > 0 {
-		return b[end+1:]
+	if err != nil {
+		return nil
 	}
-	return nil
+	return b[end:]
 }
 
 func entity(name string) string {

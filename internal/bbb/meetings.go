@@ -2,6 +2,7 @@ package bbb
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -30,19 +31,30 @@ var counts = [...]string{ //nolint:gochecknoglobals // a constant table
 // those of body, not copies. An answer that isn't SUCCESS is an error.
 func ParseMeetings(body []byte) ([]Meeting, error) {
 	s := scanner{b: body}
-	root, ok, err := s.next()
-	if err != nil || !ok || root.closing {
-		return nil, fmt.Errorf("scan getMeetings: %w", errNotXML)
+	meetings, err := s.answer()
+	if err != nil {
+		return nil, fmt.Errorf("scan getMeetings: %w", err)
+	}
+	return meetings, nil
+}
+
+var errNoSuccess = errors.New("the returncode is not SUCCESS")
+
+// answer reads a whole getMeetings answer.
+func (s *scanner) answer() ([]Meeting, error) {
+	root, err := s.root()
+	if err != nil {
+		return nil, err
 	}
 	var meetings []Meeting
 	success := false
-	for {
+	for !root.selfClosing {
 		t, ok, err := s.next()
-		if err == nil && (!ok || t.closing && !bytes.Equal(t.name, root.name)) {
-			err = errNotXML
-		}
-		if err != nil {
-			return nil, fmt.Errorf("scan getMeetings: %w", err)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok, t.closing && !bytes.Equal(t.name, root.name):
+			return nil, errNotXML
 		}
 		if t.closing {
 			break
@@ -50,25 +62,28 @@ func ParseMeetings(body []byte) ([]Meeting, error) {
 		if string(t.name) == "meetings" && !t.selfClosing {
 			meetings, err = s.meetings(meetings)
 			if err != nil {
-				return nil, fmt.Errorf("scan getMeetings: %w", err)
+				return nil, err
 			}
 			continue
 		}
 		el, err := s.whole(t)
 		if err != nil {
-			return nil, fmt.Errorf("scan getMeetings: %w", err)
+			return nil, err
 		}
-		if el.name == "returncode" {
-			success = string(body[el.innerStart:el.innerEnd]) == "SUCCESS"
+		if string(t.name) == "returncode" {
+			success = unescapeXML(s.b[el.innerStart:el.innerEnd]) == "SUCCESS"
 		}
 	}
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
 	if !success {
-		return nil, fmt.Errorf("getMeetings: the returncode is not SUCCESS")
+		return nil, errNoSuccess
 	}
 	return meetings, nil
 }
 
-// meetings reads the inside of <meetings> up to its end tag.
+// meetings reads the inside of <meetings> up to behind its end tag.
 func (s *scanner) meetings(into []Meeting) ([]Meeting, error) {
 	for {
 		t, ok, err := s.next()
@@ -82,18 +97,13 @@ func (s *scanner) meetings(into []Meeting) ([]Meeting, error) {
 		case t.selfClosing:
 			continue
 		}
-		start := t.end
-		els, end, err := s.elements(make([]element, 0, 32), t.name)
+		f, err := s.fields(t)
 		if err != nil {
 			return nil, err
 		}
-		for i := range els {
-			els[i].start -= start
-			els[i].end -= start
-			els[i].innerStart -= start
-			els[i].innerEnd -= start
+		if string(t.name) == "meeting" {
+			into = append(into, newMeeting(f))
 		}
-		into = append(into, newMeeting(Fields{raw: s.b[start:end], els: els}))
 	}
 }
 

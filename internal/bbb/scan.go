@@ -20,19 +20,31 @@ var (
 )
 
 // element is a place in scanned bytes: the element from its < to behind its end
-// tag, and what is between its tags.
+// tag, and what is between its tags. Of <name/> the inside is empty and at its end.
 type element struct {
-	name       string
+	name       []byte
 	start, end int
 	innerStart int
 	innerEnd   int
 }
 
+func (el element) selfClosing() bool { return el.innerStart == el.end }
+
+// moved returns the element as it is in bytes that begin by later.
+func (el element) moved(by int) element {
+	el.start += by
+	el.end += by
+	el.innerStart += by
+	el.innerEnd += by
+	return el
+}
+
 // scanner walks over the tags of b. Comments, processing instructions, CDATA
 // sections and text are passed over.
 type scanner struct {
-	b   []byte
-	pos int
+	b    []byte
+	pos  int
+	open [][]byte // names of the open elements, to be used again
 }
 
 type tag struct {
@@ -40,6 +52,52 @@ type tag struct {
 	start, end  int
 	closing     bool // </name>
 	selfClosing bool // <name/>
+}
+
+// root returns the document's first tag. Before it may stand a byte order mark,
+// the declaration and comments.
+func (s *scanner) root() (tag, error) {
+	t, ok, err := s.next()
+	if err != nil {
+		return tag{}, err
+	}
+	if !ok || t.closing || !isMisc(bytes.TrimPrefix(s.b[:t.start], []byte("\xef\xbb\xbf"))) {
+		return tag{}, errNotXML
+	}
+	return t, nil
+}
+
+// finish checks that the document ends here. A second one behind it, as bbb-web
+// writes when its API is disabled, is no XML.
+func (s *scanner) finish() error {
+	if !isMisc(s.b[s.pos:]) {
+		return errNotXML
+	}
+	return nil
+}
+
+// isMisc reports whether b is nothing but white space, comments and processing
+// instructions.
+func isMisc(b []byte) bool {
+	for {
+		b = bytes.TrimLeft(b, spaces)
+		from, stop := 0, ""
+		switch {
+		case len(b) == 0:
+			return true
+		case bytes.HasPrefix(b, []byte("<?")):
+			from, stop = 2, "?>"
+		case bytes.HasPrefix(b, []byte("<!--")):
+			from, stop = 4, "-->"
+		default:
+			return false
+		}
+		end, err := endOf(b, from, stop)
+		if err != nil {
+			return false
+		}
+		b = b[end:]
+	}
 }
 
 // next returns the next tag; ok is false at the end of the bytes.
@@ -128,17 +186,23 @@ func readTag(b []byte) (tag, error) {
 			i += j + 1
 		case '<':
 			return t, errNotXML
+		case '/':
+			if i+1 < len(b) && b[i+1] != '>' {
+				return t, errNotXML
+			}
 		}
 		i++
 	}
 	return t, errNotXML
 }
 
+const spaces = " \n\t\r"
+
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
 // whole returns the element whose start tag was just read, passing over its inside.
 func (s *scanner) whole(t tag) (element, error) {
-	el := element{name: string(t.name), start: t.start, end: t.end, innerStart: t.end, innerEnd: t.end}
+	el := element{name: t.name, start: t.start, end: t.end, innerStart: t.end, innerEnd: t.end}
 	if t.selfClosing {
 		return el, nil
 	}
@@ -152,33 +216,30 @@ func (s *scanner) whole(t tag) (element, error) {
 // name, checks that all tags between are balanced, and returns where the end
 // tag starts.
 func (s *scanner) close(name []byte) (int, error) {
-	var stack [maxDepth][]byte
-	depth := 0
+	open := append(s.open[:0], name)
 	for {
 		t, ok, err := s.next()
 		if err != nil {
 			return 0, err
 		}
-		if !ok {
-			return 0, errNotXML
-		}
 		switch {
-		case t.closing && depth == 0:
-			if !bytes.Equal(t.name, name) {
-				return 0, errNotXML
-			}
-			return t.start, nil
+		case !ok:
+			return 0, errNotXML
 		case t.closing:
-			depth--
-			if !bytes.Equal(stack[depth], t.name) {
+			last := len(open) - 1
+			if !bytes.Equal(open[last], t.name) {
 				return 0, errNotXML
 			}
+			if last == 0 {
+				s.open = open
+				return t.start, nil
+			}
+			open = open[:last]
 		case !t.selfClosing:
-			if depth == maxDepth {
+			if len(open) == maxDepth {
 				return 0, errDeep
 			}
-			stack[depth] = t.name
-			depth++
+			open = append(open, t.name)
 		}
 	}
 }

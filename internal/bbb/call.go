@@ -100,12 +100,13 @@ func (c Call) Value(name string) string {
 // Count returns how often a parameter occurs.
 func (c Call) Count(name string) int {
 	n := 0
-	for p := range pairs(c.Query) {
-		if isName(p.name, name) {
-			n++
+	for query := c.Query; ; n++ {
+		p, ok := findPair(query, name)
+		if !ok {
+			return n
 		}
+		query = query[p.end:]
 	}
-	return n
 }
 
 // Params yields every parameter decoded, in order.
@@ -123,62 +124,46 @@ func (c Call) Params() iter.Seq2[string, string] {
 // occurrence is replaced in place, further ones are removed, and a parameter
 // that is missing is appended.
 func (c Call) With(name, value string) Call {
-	done := false
-	query := rewrite(c.Query, func(b []byte, p pair) ([]byte, bool) {
-		switch {
-		case !isName(p.name, name):
-			return append(b, c.Query[p.start:p.end]...), true
-		case done:
-			return b, false
-		}
-		done = true
-		b = append(append(b, p.name...), '=')
-		return append(b, url.QueryEscape(value)...), true
-	})
-	if !done {
-		if query != "" && !strings.HasSuffix(query, "&") {
-			query += "&"
-		}
-		query += url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	value = url.QueryEscape(value)
+	if p, ok := findPair(c.Query, name); ok {
+		rest := Call{Query: c.Query[p.end:]}.Without(name)
+		return Call{Name: c.Name, Query: c.Query[:p.start] + p.name + "=" + value + rest.Query}
 	}
-	return Call{Name: c.Name, Query: query}
+	separator := ""
+	if c.Query != "" && !strings.HasSuffix(c.Query, "&") {
+		separator = "&"
+	}
+	return Call{Name: c.Name, Query: c.Query + separator + url.QueryEscape(name) + "=" + value}
 }
 
 // Without returns the call with every occurrence of the named parameters removed.
 func (c Call) Without(names ...string) Call {
+	present := func(name string) bool {
+		_, ok := findPair(c.Query, name)
+		return ok
+	}
+	if !slices.ContainsFunc(names, present) {
+		return c // as with most calls: nothing to write anew
+	}
 	return c.WithoutFunc(func(name string) bool { return slices.Contains(names, name) })
 }
 
-// WithoutFunc returns the call without the parameters whose decoded name drop reports.
+// WithoutFunc returns the call without the parameters whose decoded name drop
+// reports, and with one & fewer for each. Stray &s stay.
 func (c Call) WithoutFunc(drop func(name string) bool) Call {
-	return Call{Name: c.Name, Query: rewrite(c.Query, func(b []byte, p pair) ([]byte, bool) {
-		if drop(Unescape(p.name)) {
-			return b, false
-		}
-		return append(b, c.Query[p.start:p.end]...), true
-	})}
-}
-
-// rewrite returns the query with each parameter as edit appends it, or taken
-// out, with one & beside it, when edit reports false. Stray &s stay.
-func rewrite(query string, edit func(b []byte, p pair) ([]byte, bool)) string {
-	b := make([]byte, 0, len(query)+64)
+	b := make([]byte, 0, len(c.Query))
 	first := true
-	for p := range pieces(query) {
-		mark, keep := len(b), true
+	for p := range pieces(c.Query) {
+		if p.end > p.start && drop(Unescape(p.name)) {
+			continue
+		}
 		if !first {
 			b = append(b, '&')
 		}
-		if p.end > p.start {
-			b, keep = edit(b, p)
-		}
-		if !keep {
-			b = b[:mark]
-			continue
-		}
+		b = append(b, c.Query[p.start:p.end]...)
 		first = false
 	}
-	return string(b)
+	return Call{Name: c.Name, Query: string(b)}
 }
 
 func isName(raw, name string) bool { return Unescape(raw) == name }
@@ -186,16 +171,14 @@ func isName(raw, name string) bool { return Unescape(raw) == name }
 // Unescape decodes a form-encoded text leniently: + is a blank, %XX a byte, and
 // a malformed escape stays as it is.
 func Unescape(s string) string {
-	i := strings.IndexByte(s, '%')
-	if plus := strings.IndexByte(s, '+'); plus >= 0 && (i < 0 || plus < i) {
-		i = plus
-	}
-	if i < 0 {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
 	}
-	b := make([]byte, 0, len(s))
-	b = append(b, s[:i]...)
-	for ; i < len(s); i++ {
+	return string(appendUnescaped(make([]byte, 0, len(s)), s))
+}
+
+func appendUnescaped(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '+':
 			b = append(b, ' ')
@@ -206,7 +189,7 @@ func Unescape(s string) string {
 			b = append(b, s[i])
 		}
 	}
-	return string(b)
+	return b
 }
 
 func isHex(c byte) bool {
@@ -230,19 +213,40 @@ func Sanitize(s string) string {
 	if !mayNeedSanitizing(s) {
 		return s
 	}
-	// By bytes, so that what isn't UTF-8 stays what it is. Category Cc is below
-	// 0x20, 0x7f, and 0x80 to 0x9f, which UTF-8 writes with 0xc2 in front.
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] < ' ', s[i] == 0x7f:
-		case s[i] == 0xc2 && i+1 < len(s) && 0x80 <= s[i+1] && s[i+1] <= 0x9f:
-			i++
-		default:
-			b = append(b, s[i])
+	for i := range len(s) {
+		if controlAt(s, i) > 0 {
+			s = withoutControls(s)
+			break
 		}
 	}
-	return strings.Trim(string(b), " ")
+	return strings.Trim(s, " ")
+}
+
+func withoutControls(s string) string {
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); {
+		if n := controlAt(s, i); n > 0 {
+			i += n
+			continue
+		}
+		b = append(b, s[i])
+		i++
+	}
+	return string(b)
+}
+
+// controlAt returns how many bytes the control character at s[i] has, 0 when
+// there is none. It looks at bytes, so that what isn't UTF-8 stays what it is:
+// category Cc is below 0x20, 0x7f, and 0x80 to 0x9f, which UTF-8 writes with
+// 0xc2 in front.
+func controlAt(s string, i int) int {
+	switch {
+	case s[i] < ' ', s[i] == 0x7f:
+		return 1
+	case s[i] == 0xc2 && i+1 < len(s) && 0x80 <= s[i+1] && s[i+1] <= 0x9f:
+		return 2
+	}
+	return 0
 }
 
 // mayNeedSanitizing is a quick test for what Sanitize could change. False alarms
@@ -280,8 +284,12 @@ func UTF16Len(s string) int {
 
 // ValidUTF8 reports whether every name and value decodes to valid UTF-8.
 func (c Call) ValidUTF8() bool {
-	for name, value := range c.Params() {
-		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+	var scratch [256]byte
+	b := scratch[:0]
+	for p := range pairs(c.Query) {
+		// A = is ASCII: it neither mends nor breaks what stands beside it.
+		b = appendUnescaped(b[:0], c.Query[p.start:p.end])
+		if !utf8.Valid(b) {
 			return false
 		}
 	}

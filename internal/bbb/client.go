@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -25,7 +25,7 @@ type ClientOptions struct {
 // Client calls BBB servers over shared keep-alive connections. The time a call
 // may take is its context's. Redirects are answers, not followed.
 type Client struct {
-	http      *http.Client
+	transport *http.Transport
 	maxAnswer int64
 }
 
@@ -43,27 +43,26 @@ func NewClient(o ClientOptions) *Client {
 	dialer := &net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 15 * time.Second}
 	return &Client{
 		maxAnswer: o.MaxAnswer,
-		http: &http.Client{
-			Transport: &http.Transport{
-				DialContext:         dialer.DialContext,
-				TLSHandshakeTimeout: o.ConnectTimeout,
-				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-				// One connection a call: a stuck one hurts nobody else.
-				TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
-				MaxIdleConns:           0,
-				MaxIdleConnsPerHost:    o.MaxConnsPerServer,
-				MaxConnsPerHost:        o.MaxConnsPerServer,
-				IdleConnTimeout:        90 * time.Second,
-				MaxResponseHeaderBytes: 64 << 10,
-				DisableCompression:     true,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		// A transport without an http.Client around it: that one would look into
+		// redirects, and repeat the signed URL in its errors.
+		transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			TLSHandshakeTimeout: o.ConnectTimeout,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+			// One connection a call: a stuck one hurts nobody else.
+			TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
+			MaxIdleConns:           0,
+			MaxIdleConnsPerHost:    o.MaxConnsPerServer,
+			MaxConnsPerHost:        o.MaxConnsPerServer,
+			IdleConnTimeout:        90 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
 		},
 	}
 }
 
 // Close lets go of idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // Request is one call to one server.
 type Request struct {
@@ -126,9 +125,9 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		req.Header.Set("Content-Type", r.ContentType)
 	}
 	req.Header.Set("User-Agent", "Bluegate")
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return Response{}, &CallError{Sent: sent.Load(), Err: withoutURL(err)}
+		return Response{}, &CallError{Sent: sent.Load(), Err: publicCause(err)}
 	}
 	defer resp.Body.Close() // it was read or given up
 	body, err := readAll(resp, c.maxAnswer)
@@ -142,17 +141,20 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	return out, nil
 }
 
+// maxPromise is how much memory an answer gets for the length it promises alone.
+const maxPromise = 1 << 20
+
 func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
 		return nil, fmt.Errorf("the answer has more than %d bytes", limit)
 	}
 	var buf bytes.Buffer
 	if resp.ContentLength > 0 {
-		buf.Grow(int(resp.ContentLength) + bytes.MinRead)
+		buf.Grow(int(min(resp.ContentLength, maxPromise)) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", withoutURL(err))
+		return nil, fmt.Errorf("read the answer: %w", publicCause(err))
 	}
 	if n > limit {
 		return nil, fmt.Errorf("the answer has more than %d bytes", limit)
@@ -160,10 +162,20 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// withoutURL takes off the wrapping that repeats the signed URL.
-func withoutURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
+var errNotHTTP = errors.New("the answer is not HTTP")
+
+// publicCause returns a failure without what the server wrote: net/http quotes
+// what it can't read, and something that isn't a BBB server may echo the signed
+// request.
+func publicCause(err error) error {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return err
+	}
+	if strings.ContainsAny(err.Error(), `"=`) || strings.Contains(err.Error(), "malformed") {
+		return errNotHTTP
 	}
 	return err
 }

@@ -141,7 +141,7 @@ func snapshotOf(t testing.TB, rooms ...room) *Snapshot {
 	t.Helper()
 	meetings, err := bbb.ParseMeetings([]byte(listing(rooms...)))
 	require.NoError(t, err)
-	return newSnapshot(1, 1, 0, time.Time{}, meetings)
+	return NewSnapshot(1, 1, 0, time.Time{}, meetings)
 }
 
 func base(id int64) string { return fmt.Sprintf("https://s%d.example.org/bigbluebutton/", id) }

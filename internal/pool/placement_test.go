@@ -213,7 +213,7 @@ func TestLoadProperties(t *testing.T) {
 			claims = append(claims, c)
 			most += max(r.people, c.Seats)
 		}
-		s := newSnapshot(1, 1, 0, now, mustParse(t, rooms))
+		s := NewSnapshot(1, 1, 0, now, mustParse(t, rooms))
 		got := load(s, claims, now)
 		later := load(s, claims, now.Add(10*time.Minute))
 		if got < float64(people) || got > float64(most)+1e-9 || later > got || later < float64(people) {

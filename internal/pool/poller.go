@@ -198,7 +198,7 @@ func (p *Pool) poll(ctx context.Context, m *member, lane chan struct{}) {
 	now := p.o.Now()
 	out := Poll{ServerID: c.server.ID, Err: err}
 	if r == resultOK {
-		out.Snapshot = newSnapshot(c.server.ID, number, highSeq, at, meetings)
+		out.Snapshot = NewSnapshot(c.server.ID, number, highSeq, at, meetings)
 		m.snapshot.Store(out.Snapshot)
 	}
 	c.series.poll(r, now.Sub(at))

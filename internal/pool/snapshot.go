@@ -39,7 +39,9 @@ type Totals struct {
 	Largest      int // participants of the largest meeting
 }
 
-func newSnapshot(serverID int64, number uint64, highSeq int64, at time.Time, meetings []bbb.Meeting) *Snapshot {
+// NewSnapshot returns the snapshot of a poll that was sent at the given time and
+// answered with meetings.
+func NewSnapshot(serverID int64, number uint64, highSeq int64, at time.Time, meetings []bbb.Meeting) *Snapshot {
 	s := &Snapshot{
 		ServerID: serverID, Number: number, HighSeq: highSeq, At: at, Meetings: meetings,
 		index: make(map[string]int, len(meetings)),

@@ -27,7 +27,7 @@ import (
 // Options say what an environment consists of. The zero value is one replica on
 // SQLite with one server, and the tenants acme and globex.
 type Options struct {
-	Servers  int // simulated servers; 0 = 1
+	Servers  int // simulated servers; 0 = 1, negative = none
 	Replicas int // 0 = 1; more need PostgreSQL
 	// DatabaseURL is the database; "" = a SQLite file of its own.
 	DatabaseURL string
@@ -104,7 +104,10 @@ func Prepare(t testing.TB, o Options) *Env {
 	t.Cleanup(func() { _ = s.Close() })
 	require.NoError(t, s.Migrate(t.Context()))
 	e.Store = s
-	for i := range max(1, o.Servers) {
+	if o.Servers == 0 {
+		o.Servers = 1
+	}
+	for i := range max(0, o.Servers) {
 		sc := bbbsim.Config{Name: fmt.Sprintf("bbb%d", i+1), Secret: fmt.Sprintf("server-secret-%d", i+1), Seed: int64(i)}
 		if o.Sim != nil {
 			o.Sim(i, &sc)
@@ -146,7 +149,11 @@ func (e *Env) Begin() *app.App {
 		e.begin(a)
 	}
 	require.NoError(e.t, a.Start(e.t.Context()))
-	e.t.Cleanup(func() { a.Stop(context.Background()) })
+	e.t.Cleanup(func() {
+		// A connection that was opened and never used would be waited for.
+		client.CloseIdleConnections()
+		a.Stop(context.Background())
+	})
 	e.Replicas = append(e.Replicas, a)
 	return a
 }
@@ -235,6 +242,11 @@ func (e *Env) Do(method, url, contentType string, body io.Reader) Result {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	return e.Send(req)
+}
+
+// Send is Do for a request with headers of its own.
+func (e *Env) Send(req *http.Request) Result {
 	resp, err := client.Do(req)
 	if err != nil {
 		return Result{Body: err.Error()}

@@ -20,12 +20,16 @@ type Fields struct {
 // ParseFields scans a run of sibling elements. Raw is kept, not copied.
 func ParseFields(raw []byte) (Fields, error) {
 	s := scanner{b: raw}
-	els, _, err := s.elements(make([]element, 0, 32), nil)
+	els, _, err := s.elements(roomFor(raw), nil)
 	if err != nil {
 		return Fields{}, fmt.Errorf("scan XML: %w", err)
 	}
 	return Fields{raw: raw, els: els}, nil
 }
+
+// roomFor returns space for the elements of b: plenty for a meeting's, little
+// for the few that most answers have.
+func roomFor(b []byte) []element { return make([]element, 0, min(len(b)/32+1, 32)) }
 
 // Bytes returns the run's bytes. They must not be changed.
 func (f Fields) Bytes() []byte { return f.raw }
@@ -66,6 +70,12 @@ func (f Fields) plain(name string) []byte {
 		b = []byte(unescapeXML(b))
 	}
 	return bytes.TrimSpace(b)
+}
+
+// isText is Text compared; it makes no string of a text that stands as it is.
+func (f Fields) isText(name, want string) bool {
+	el, ok := f.find(name)
+	return ok && (string(f.raw[el.innerStart:el.innerEnd]) == want || f.Text(name) == want)
 }
 
 // Int returns an element's number; 0 when it is missing or none. BBB's locale
@@ -200,7 +210,7 @@ func parseAnswer(body []byte) (Answer, error) {
 // fields reads the inside of the element whose start tag was just read, up to
 // behind its end tag.
 func (s *scanner) fields(t tag) (Fields, error) {
-	els, end, err := s.elements(make([]element, 0, 32), t.name)
+	els, end, err := s.elements(roomFor(s.b[t.end:]), t.name)
 	if err != nil {
 		return Fields{}, err
 	}
@@ -225,10 +235,10 @@ func (a Answer) Edit(edit func(Fields) Fields) Answer {
 }
 
 // Success reports whether the returncode is SUCCESS.
-func (a Answer) Success() bool { return a.Text("returncode") == "SUCCESS" }
+func (a Answer) Success() bool { return a.isText("returncode", "SUCCESS") }
 
 // Failed reports whether the returncode is FAILED.
-func (a Answer) Failed() bool { return a.Text("returncode") == "FAILED" }
+func (a Answer) Failed() bool { return a.isText("returncode", "FAILED") }
 
 // Key returns the messageKey, also from the list form that BBB uses for
 // nonUniqueVoiceBridge.

@@ -78,12 +78,19 @@ func CheckCall(call bbb.Call, control ...string) error {
 	if !call.ValidUTF8() {
 		return fault.New(fault.Invalid, "validationError", "The parameters must be valid UTF-8")
 	}
-	for _, name := range append(control, "checksum") {
+	for _, name := range control {
 		if call.Count(name) > 1 {
-			return fault.Newf(fault.Invalid, "validationError", "The parameter %s must be given once", name)
+			return errTwice(name)
 		}
 	}
+	if call.Count("checksum") > 1 {
+		return errTwice("checksum")
+	}
 	return nil
+}
+
+func errTwice(name string) error {
+	return fault.Newf(fault.Invalid, "validationError", "The parameter %s must be given once", name)
 }
 
 // checkCreate reports the violation that bbb-web would report, by its order of

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -564,4 +565,177 @@ func (c *chamilo) end(r *row) bool {
 	}
 	r.open = false
 	return true
+}
+
+// spelling is a request as some client spells it. In query, CHECKSUM stands for
+// the checksum's value, wherever the client puts it.
+type spelling struct {
+	client string
+	call   string
+	query  string
+	digits int // of the checksum
+	method string
+	header map[string]string
+	body   string
+	// id is the meetingID that must come back; "" when the call names none.
+	id string
+}
+
+// target signs the request as bbb-web checks it: the checksum is cut out as
+// "&checksum=X", else as "checksum=X&", else as "checksum=X".
+func (s spelling) target(t testing.TB, path, secret string) string {
+	t.Helper()
+	rest := s.query
+	for _, cut := range []string{"&checksum=CHECKSUM", "checksum=CHECKSUM&", "checksum=CHECKSUM"} {
+		rest = strings.ReplaceAll(rest, cut, "")
+	}
+	return path + "api/" + s.call + "?" + strings.ReplaceAll(s.query, "CHECKSUM", checksumOf(t, s.digits, s.call, rest, secret))
+}
+
+const (
+	longText = "%5BLorem%20ipsum%5D%20d%C3%B6lor+sit;amet~(x)*!'%22%3C%3E"
+	slides   = `<?xml version='1.0' encoding='UTF-8'?><modules><module name='presentation'>` +
+		`<document url='http://127.0.0.1/a.pdf' /></module></modules>`
+)
+
+// createSpellings are creates as clients in PHP, Ruby, Java, Go, Python and
+// JavaScript send them, with the meetingID that each means.
+var createSpellings = []spelling{
+	{client: "exporter, checksum first", digits: 40, id: "expfd6118a0", query: "checksum=CHECKSUM&meetingID=expfd6118a0&name=exp&attendeePW=a1&moderatorPW=m1&record=true"},
+	{client: "Go, sorted, checksum in the middle", digits: 40, id: "go-1", query: "allowStartStopRecording=true&attendeePW=a+p&autoStartRecording=false&checksum=CHECKSUM&lockSettingsDisableCam=false&meetingID=go-1&moderatorPW=m+p&name=Go+Room&welcome=Hi+%25%25CONFNAME%25%25"},
+	{client: "PHP, Chamilo 1.x, empty parameters", digits: 40, id: "5584", query: "name=Curso+de+Espa%C3%B1ol&meetingID=5584&attendeePW=CURSO912&moderatorPW=CURSO912mod&dialNumber=&voiceBridge=12345&webVoice=&logoutURL=https%3A%2F%2Fx.example%2F&maxParticipants=-1&record=true&duration=300&checksum=CHECKSUM"},
+	{client: "PHP, Chamilo 1.11.32, a parameter without =", digits: 40, id: "16b02f0cd327936.82708912", query: "name=Curso&meetingID=16b02f0cd327936.82708912&attendeePW=ap&moderatorPW=mp&record=true&duration=300&meta_OriginURLhttps%3A%2F%2Fportal.example.org%2F&checksum=CHECKSUM"},
+	{client: "PHP, RFC 3986 with + for blanks", digits: 64, id: "php o+f/<run> ü", query: "name=php+%21%27%28%29%2A&meetingID=php+o%2Bf%2F<run>+%C3%BC&attendeePW=ap&moderatorPW=mp&checksum=CHECKSUM"},
+	{client: "PHP, %20", digits: 96, id: "little red", query: "name=little%20red%20button&meetingID=little%20red&attendeePW=a%20p&moderatorPW=m%20p&checksum=CHECKSUM"},
+	{client: "PHP, Moodle, ~ escaped and brackets", digits: 128, id: "29133b-4-119[0]", query: "name=Moodle+%7E+Room&meetingID=29133b-4-119%5B0%5D&attendeePW=ap&moderatorPW=mp&meta_bbb-origin=Moodle&meta_bbb-context=&checksum=CHECKSUM"},
+	{client: "PHP, WordPress, escaped twice", digits: 40, id: "wp%2068246e43%2Fx", query: "name=Anna%E2%80%99s+Room&meetingID=wp%252068246e43%252Fx&attendeePW=v%252Fp&moderatorPW=m%252Fp&checksum=CHECKSUM"},
+	{client: "Java, ID and passwords not escaped", digits: 40, id: "java-28fffdcde2c:x;y(z)'!*~", query: "meetingID=java-28fffdcde2c:x;y(z)'!*~&name=J%7E+*-._&attendeePW=a;p&moderatorPW=m:p&checksum=CHECKSUM"},
+	{client: "Java, XML under a form content type", digits: 40, id: "java-form:x;y", query: "meetingID=java-form:x;y&name=Java&attendeePW=ap&moderatorPW=mp&checksum=CHECKSUM", method: http.MethodPost, header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, body: slides},
+	{client: "Ruby, sorted, XML without a content type", digits: 40, id: "ruby-1", query: "attendeePW=ap&checksum=CHECKSUM&logoutURL=http%3A%2F%2Fx.example%2F%3Fa%3Db&meetingID=ruby-1&moderatorPW=mp&name=Plain+Name", method: http.MethodPost, body: slides},
+	{client: "JavaScript, bare ! ' ( ) *", digits: 64, id: "js (x)*!'", query: "meetingID=js%20(x)*!'&name=Zoe%20O'Neil%20(x)*!&attendeePW=a%26p&moderatorPW=m%26p&checksum=CHECKSUM"},
+	{client: "JavaScript, a list as a repeated parameter", digits: 40, id: "js-arr", query: "disabledFeatures=chat&disabledFeatures=polls&name=Arr&meetingID=js-arr&attendeePW=ap&moderatorPW=mp&checksum=CHECKSUM"},
+	{client: "node, nothing escaped but blanks", digits: 40, id: "node/über:1", query: "name=[n]+/{y}+:;,@$?=&meetingID=node/über:1&attendeePW=ap&moderatorPW=mp&logoutURL=//127.0.0.1/x?a=b:c/d@e,f;g$h&welcome=50%25+[y]+(z)!*'~&meta_k=a,b:c/d;e&checksum=CHECKSUM"},
+	{client: "Python, quote_plus, long", digits: 40, id: "py 1", query: "name=py&meetingID=py+1&attendeePW=ap&moderatorPW=mp&welcome=" + strings.Repeat(longText, 110) + "&checksum=CHECKSUM"},
+	{client: "lower-case escapes, GET with a content type", digits: 40, id: "ä/ö", query: "name=%c3%a4%C3%A4&meetingID=%c3%a4%2f%C3%B6&attendeePW=ap&moderatorPW=mp&checksum=CHECKSUM", header: map[string]string{"Content-Type": "application/xml", "Accept-Encoding": "UTF-8"}},
+	{client: "all encodings accepted", digits: 40, id: "enc", query: "name=enc&meetingID=enc&attendeePW=ap&moderatorPW=mp&checksum=CHECKSUM", header: map[string]string{"Content-Type": "application/json", "Accept-Encoding": "deflate, gzip, br, zstd"}},
+	{client: "stray &s", digits: 40, id: "amp", query: "&name=amp&&meetingID=amp&attendeePW=ap&moderatorPW=mp&&checksum=CHECKSUM"},
+}
+
+// TestT34_Spellings sends what clients of six languages put on the wire: every
+// spelling verifies, means the same as on BBB, and reaches the server with the
+// bytes that the client chose.
+func TestT34_Spellings(t *testing.T) {
+	e := startForClients(t, apptest.Options{Servers: 2})
+	key := scopeKeyOf(t, e, "acme")
+	secret := e.Tenant("acme").Secret
+	for _, path := range []string{"/t/acme/bigbluebutton/", "/bigbluebutton/"} {
+		for i, s := range createSpellings {
+			s.call = "create"
+			// Searches for the tenant that find none are rationed by address.
+			forger := netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)}).String()
+			t.Run(path+" "+s.client, func(t *testing.T) { spelt(t, e, s, path, key, secret, forger) })
+		}
+	}
+}
+
+func spelt(t *testing.T, e *apptest.Env, s spelling, path, key, secret, forger string) {
+	before := e.Count("create")
+	send := func(s spelling) rawReply {
+		r := rawCall{method: s.method, target: s.target(t, path, secret), header: s.header, body: s.body}.send(t, e.URL(0))
+		r.requireNoTrace(t, key)
+		return r
+	}
+	r := send(s)
+	doc := r.document(t)
+	require.Equal(t, "SUCCESS", doc.get("returncode"), r.body)
+	require.Equal(t, s.id, doc.get("meetingID"))
+	require.Empty(t, r.header.Get("Content-Encoding"))
+	require.Equal(t, before+1, e.Count("create"))
+	internalID := doc.get("internalMeetingID")
+	home, m := e.Home(s.id)
+	require.Equal(t, key+"-"+s.id, m.MeetingID)
+	if s.body != "" {
+		require.Len(t, m.Modules, 1)
+	}
+	list := home.Requests()
+	var sent string
+	for _, r := range list {
+		if r.Call == "create" && r.Verified {
+			sent = r.Query
+		}
+	}
+	sameParameters(t, s.query, sent)
+
+	// Every other call names the room by what came back, in another spelling.
+	for _, ask := range []spelling{
+		{call: "getMeetingInfo", digits: 40, query: phpQuery("meetingID", s.id) + "&checksum=CHECKSUM"},
+		{call: "isMeetingRunning", digits: 128, query: "checksum=CHECKSUM&" + phpQuery("meetingID", s.id)},
+		{call: "getMeetingInfo", digits: 64, query: "meetingID=" + strings.ReplaceAll(phpQuery("", s.id)[1:], "+", "%20") + "&password=&checksum=CHECKSUM"},
+		{call: "getMeetingInfo", digits: 96, query: "checksum=CHECKSUM&meetingID=" + internalID},
+	} {
+		require.Equal(t, "SUCCESS", send(ask).document(t).get("returncode"), ask.call)
+	}
+	join := send(spelling{call: "join", digits: 40, query: "avatarURL=&" + phpQuery("fullName", "Zoë", "meetingID", s.id) +
+		"&password=&role=Moderator&userID=gl-1&userdata-bbb_x=a%20b&checksum=CHECKSUM"})
+	require.Equal(t, http.StatusFound, join.status, join.body)
+	require.Contains(t, follow(t, e, join.header.Get("Location")).Body, "(MODERATOR)")
+
+	// What was signed is what is verified: other bytes of the same meaning fail.
+	for _, forged := range []func(string) string{
+		func(q string) string { return strings.Replace(q, "name=", "%6eame=", 1) },
+		func(q string) string { return q + "&record=true" },
+		func(q string) string { return strings.Replace(q, "meetingID=", "meetingID=x", 1) },
+	} {
+		target := s.target(t, path, secret)
+		call, query, _ := strings.Cut(target, "?")
+		r := rawCall{method: s.method, target: call + "?" + forged(query), header: s.header, body: s.body, from: forger}.send(t, e.URL(0))
+		require.Equal(t, "checksumError", r.document(t).get("messageKey"))
+	}
+	require.Equal(t, before+1, e.Count("create"))
+	end := spelling{call: "end", digits: 40, query: "meetingID=" + internalID + "&checksum=CHECKSUM"}
+	if len(s.id)%2 == 0 {
+		end.query = "password=&" + phpQuery("meetingID", s.id) + "&checksum=CHECKSUM"
+	}
+	require.Equal(t, "sentEndMeetingRequest", send(end).document(t).get("messageKey"))
+	require.Equal(t, "notFound", send(end).document(t).get("messageKey"))
+}
+
+// sameParameters requires that what a client sent reached the server byte for
+// byte and in order, but for the meetingID, the checksum, what must not reach a
+// server, and what is appended.
+func sameParameters(t *testing.T, client, server string) {
+	t.Helper()
+	pieces := func(query string) []string {
+		var out []string
+		for p := range strings.SplitSeq(query, "&") {
+			name, _, _ := strings.Cut(p, "=")
+			switch {
+			case name == "meetingID":
+				out = append(out, "meetingID")
+			case p == "", name == "checksum", name == "meta_bluegate-ref", p == "voiceBridge=12345":
+			default:
+				out = append(out, p)
+			}
+		}
+		return out
+	}
+	require.Equal(t, pieces(client), pieces(server))
+}
+
+// TestT34_Nothing asks what needs no parameters, in every form there is.
+func TestT34_Nothing(t *testing.T) {
+	e := startForClients(t, apptest.Options{})
+	secret := e.Tenant("acme").Secret
+	for _, path := range []string{"/t/acme/bigbluebutton/", "/bigbluebutton/"} {
+		for _, digits := range []int{40, 64, 96, 128} {
+			sum := checksumOf(t, digits, "getMeetings", "", secret)
+			for _, query := range []string{"checksum=" + sum, "&checksum=" + sum, "checksum=" + sum + "&", "checksum=" + strings.ToUpper(sum)} {
+				r := rawCall{target: path + "api/getMeetings?" + query}.send(t, e.URL(0))
+				require.Equal(t, "noMeetings", r.document(t).get("messageKey"), query)
+			}
+		}
+		for _, target := range []string{"api", "api/", "api/?&checksum=d3ab0a", "api?checksum=d3ab0a"} {
+			require.Equal(t, "2.0", rawCall{target: path + target}.send(t, e.URL(0)).document(t).get("version"), target)
+		}
+	}
 }

@@ -207,6 +207,30 @@ func TestCallTimeouts(t *testing.T) {
 	}
 }
 
+func TestCallsWaitLessForADoubtfulServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		p := fakePool(t, f, Options{}, servers(1))
+		p.Start(t.Context())
+		synctest.Wait()
+		took := func(name string) time.Duration {
+			start := time.Now()
+			_, _ = p.Call(t.Context(), 1, named(name))
+			return time.Since(start)
+		}
+		f.set(1, func(f *fake) { f.hang = true })
+		require.Equal(t, 4*time.Second, took("getMeetingInfo"))
+		require.Equal(t, time.Second, took("getMeetingInfo"))
+		require.Equal(t, time.Second, took("isMeetingRunning"))
+		require.Equal(t, 4*time.Second, took("end"), "nothing stands in for an end")
+		f.set(1, func(f *fake) { f.hang = false })
+		time.Sleep(20 * time.Second) // a good poll
+		f.set(1, func(f *fake) { f.hang = true })
+		require.Equal(t, 4*time.Second, took("getMeetingInfo"))
+	})
+}
+
 func TestCallToWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	f := newFakes()

@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -53,16 +54,20 @@ func (a *answers) ask(ctx context.Context, q question, call func() (bbb.Response
 			return bbb.Response{}, ctx.Err()
 		}
 	}
-	e = &answered{done: make(chan struct{}), at: a.now()}
+	e = &answered{done: make(chan struct{}), at: a.now(), err: errNotAsked}
 	a.m[q] = e
 	a.mu.Unlock()
+	defer func() { // also when call panics: nobody may wait for ever
+		close(e.done)
+		if e.err != nil { // an error is shared with those who wait, not kept
+			a.drop(q, e)
+		}
+	}()
 	e.resp, e.err = call()
-	close(e.done)
-	if e.err != nil { // an error is shared with those who wait, not kept
-		a.drop(q, e)
-	}
 	return e.resp, e.err
 }
+
+var errNotAsked = errors.New("the call was not made")
 
 // fresh reports whether an entry is in flight or young enough.
 func (a *answers) fresh(e *answered) bool {

@@ -16,6 +16,7 @@ type Created struct {
 	ServerID  int64
 	Coalesced bool // another request in flight was answered with it too
 	Stale     bool // the server could not be asked
+	over      bool // the meeting is being ended: its end came before this answer
 }
 
 // Errors of creating, which the table "What we answer when we can't" names.
@@ -52,16 +53,16 @@ func (r *Registry) Create(ctx context.Context, t tenant.Tenant, secretID int64, 
 		if leads {
 			// An LMS that hangs up neither stops the create nor fails the others.
 			work, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxServers*(r.limits.CreateTimeout+5*time.Second))
-			out, err := r.create(work, t, secretID, req)
-			cancel()
-			r.flights.land(room{t.ID, req.ExternalID}, f, out, err)
-			return out, err
+			defer cancel()
+			return r.flights.lead(room{t.ID, req.ExternalID}, f, func() (Created, error) {
+				return r.create(work, t, secretID, req)
+			})
 		}
 		out, err := f.wait(ctx)
 		if err != nil && f.query == req.Call.Query {
 			return Created{}, err
 		}
-		if err == nil && len(out.Answer) > 0 {
+		if err == nil && len(out.Answer) > 0 && !out.over {
 			r.metrics.coalesced.Inc()
 			return duplicateOf(out, req)
 		}
@@ -84,19 +85,20 @@ func (r *Registry) create(ctx context.Context, t tenant.Tenant, secretID int64, 
 			return out, err
 		}
 		if err != nil {
-			if known, ok := r.routes.find(t.ID, req.ExternalID); ok && known.State == Running {
+			known, ok := r.routes.find(t.ID, req.ExternalID)
+			if ok && known.State == Running && known.ExternalID == req.ExternalID {
 				return r.repeated(known.Claim, req, "", true)
 			}
 			return Created{}, err
 		}
 		switch c.State {
 		case Claimed:
-			c = r.waitAnswered(ctx, c)
-			if c.State == Claimed || c.State == Unsettled {
-				out, moved, err := r.repeat(ctx, c, req)
-				if !moved {
-					return out, err
-				}
+			if left := r.waitAnswered(ctx, c); !left {
+				continue
+			}
+			out, moved, err := r.repeat(ctx, c, req)
+			if !moved {
+				return out, err
 			}
 		case Unsettled:
 			out, moved, err := r.repeat(ctx, c, req)
@@ -241,14 +243,13 @@ func (r *Registry) confirm(ctx context.Context, c Claim, answer bbb.Answer) (out
 	to.Answer = answer.Bytes()
 	out = Created{Answer: to.Answer, ServerID: c.ServerID}
 	for range maxTurns {
-		if c.EndRequested && c.State != Running {
-			to.EndRequested = true
-		}
-		_, err := r.move(ctx, c, to)
+		to.EndRequested = c.EndRequested
+		moved, err := r.move(ctx, c, to)
 		switch {
 		case err == nil:
-			if to.EndRequested {
-				r.endRequested(ctx, to)
+			if moved.EndRequested {
+				r.endRequested(ctx, moved)
+				out.over = true
 			}
 			return out, false
 		case fault.Is(err, fault.Conflict):
@@ -297,6 +298,18 @@ func (r *Registry) repeat(ctx context.Context, c Claim, req Create) (out Created
 	if err := samePasswords(c, req); err != nil {
 		return Created{}, false, err
 	}
+	// The row changes before the server is called: no replica may release the
+	// claim because the create that was sent before has not turned up. An end
+	// that came before this create is overtaken by it.
+	to := c
+	to.State, to.EndRequested = Unsettled, false
+	c, err = r.move(ctx, c, to)
+	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+		return Created{}, true, nil
+	}
+	if err != nil {
+		return Created{}, false, err
+	}
 	answer, result := r.sendCreate(ctx, c, req.Body)
 	switch result {
 	case created:
@@ -307,11 +320,6 @@ func (r *Registry) repeat(ctx context.Context, c Claim, req Create) (out Created
 		return Created{}, false, refused(answer)
 	case unknown, serverFault:
 		// A server that refuses now may still hold what it was asked first.
-		if c.State == Claimed {
-			to := c
-			to.State = Unsettled
-			r.settleMove(context.WithoutCancel(ctx), c, to, "repeated create not answered")
-		}
 	}
 	return Created{}, false, errUnsettled
 }
@@ -372,22 +380,23 @@ func asDuplicate(stored []byte, hasUserJoined string) []byte {
 const pause = 100 * time.Millisecond
 
 // waitAnswered waits while another replica's create is in flight, at most as
-// long as that may take; a claim that is still unanswered then was left behind.
-func (r *Registry) waitAnswered(ctx context.Context, c Claim) Claim {
+// long as that may take. It reports whether the claim was left behind: it is
+// still unanswered then.
+func (r *Registry) waitAnswered(ctx context.Context, c Claim) (left bool) {
 	known, ok := r.routes.byClaim(c.ID)
 	if !ok {
-		return c
+		return false
 	}
 	for r.now().Sub(known.since) < r.limits.CreateTimeout+time.Second {
 		if !sleep(ctx, pause) {
-			return c
+			return false
 		}
 		now, err := r.read(ctx, c.TenantID, c.ExternalID)
 		if err != nil || now.ID != c.ID || now.State != Claimed {
-			return now
+			return false
 		}
 	}
-	return c
+	return true
 }
 
 // waitForgotten waits until the server has forgotten the room's old life.

@@ -95,7 +95,8 @@ func (r *Registry) Tail(ctx context.Context) error {
 	if !r.Loaded() {
 		return r.Load(ctx)
 	}
-	began := r.now()
+	// What is learned from here on may overtake changes that are not visible yet.
+	began, high := r.now(), r.routes.highest()
 	floor := r.feed.floor(began, r.limits.FeedOverlap)
 	claims, err := r.store.Changes(ctx, floor, r.routes.seen)
 	if err != nil {
@@ -105,7 +106,7 @@ func (r *Registry) Tail(ctx context.Context) error {
 	for _, c := range claims {
 		r.routes.apply(c, began)
 	}
-	r.feed.succeeded(began, r.routes.highest())
+	r.feed.succeeded(began, high)
 	r.routes.forget(floor)
 	r.answers.sweep()
 	r.saveUnsaved(ctx)

@@ -35,12 +35,18 @@ func (fs *flights) join(key room, query string) (f *flight, leads bool) {
 	return f, true
 }
 
-func (fs *flights) land(key room, f *flight, out Created, err error) {
-	fs.mu.Lock()
-	delete(fs.m, key)
-	fs.mu.Unlock()
-	f.out, f.err = out, err
-	close(f.landed)
+// lead does what the flight is for and lands it, even when do panics: the others
+// must not wait for ever.
+func (fs *flights) lead(key room, f *flight, do func() (Created, error)) (Created, error) {
+	f.err = errBusyRoom
+	defer func() {
+		fs.mu.Lock()
+		delete(fs.m, key)
+		fs.mu.Unlock()
+		close(f.landed)
+	}()
+	f.out, f.err = do()
+	return f.out, f.err
 }
 
 // under returns the create of the room that is under way, if there is one.

@@ -43,8 +43,11 @@ func (r *Registry) reopen(ctx context.Context, t tenant.Tenant, externalID strin
 		if err != nil {
 			return Claim{}, err
 		}
-		if c.State == Running || c.State == Ending {
+		switch {
+		case c.State == Running:
 			return c, nil
+		case c.State == Ending, c.EndRequested:
+			return Claim{}, errNoMeeting
 		}
 		f, leads := r.flights.join(key, "")
 		if !leads {
@@ -53,16 +56,26 @@ func (r *Registry) reopen(ctx context.Context, t tenant.Tenant, externalID strin
 			}
 			continue
 		}
-		var out Created
-		if c.State == Lost {
-			out, _, err = r.heal(ctx, t, c, nil)
-		} else {
-			out, _, err = r.repeat(ctx, c, Create{})
-		}
-		r.flights.land(key, f, out, err)
-		if err != nil {
+		if _, err := r.flights.lead(key, f, func() (Created, error) { return r.reopenOnce(ctx, t, c) }); err != nil {
 			return Claim{}, err
 		}
 	}
 	return Claim{}, errBusyRoom
+}
+
+// reopenOnce is one try of reopen. Nothing is created when the room moved.
+func (r *Registry) reopenOnce(ctx context.Context, t tenant.Tenant, c Claim) (out Created, err error) {
+	switch c.State {
+	case Lost:
+		out, _, err = r.heal(ctx, t, c, nil)
+	case Claimed:
+		if left := r.waitAnswered(ctx, c); !left {
+			return Created{}, nil
+		}
+		out, _, err = r.repeat(ctx, c, Create{})
+	case Unsettled:
+		out, _, err = r.repeat(ctx, c, Create{})
+	case Running, Ending, Ended, Released, Superseded:
+	}
+	return out, err
 }

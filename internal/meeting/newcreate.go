@@ -64,7 +64,7 @@ func NewCreate(scopeKey string, call bbb.Call, body *Body) (Create, error) {
 		case "voiceBridge":
 			return !goodVoiceBridge(call.Value("voiceBridge"))
 		}
-		meta, ok := strings.CutPrefix(strings.ToLower(name), "meta_")
+		meta, ok := strings.CutPrefix(strings.ToLower(bbb.Sanitize(name)), "meta_")
 		return ok && strings.HasPrefix(meta, reservedMeta)
 	})
 	c.Call = call.With("meetingID", c.ScopedID)

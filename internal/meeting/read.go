@@ -27,8 +27,10 @@ var errNotFound = fault.New(fault.NotFound, "notFound", "A meeting with that ID 
 // server, else from the last snapshot, else made from the claim (law 4).
 // NotFound means that there is no such meeting, Unavailable that nothing is known.
 func (r *Registry) Info(ctx context.Context, tenantID int64, id string) (Read, error) {
+	var c Claim
 	for range maxTurns {
-		c, err := r.find(ctx, tenantID, id)
+		var err error
+		c, err = r.find(ctx, tenantID, id)
 		if fault.Is(err, fault.NotFound) {
 			return Read{}, errNotFound
 		}
@@ -39,18 +41,15 @@ func (r *Registry) Info(ctx context.Context, tenantID int64, id string) (Read, e
 			return Read{Answer: r.lastKnown(c), ServerID: c.ServerID}, nil
 		}
 		answer, seen := r.ask(ctx, c, infoCall(c))
-		switch {
-		case seen == lookFound:
+		if seen == lookFound && isLife(answer, c) {
 			return Read{Answer: r.present(c, answer), ServerID: c.ServerID}, nil
-		case seen == lookUnknown:
-			r.metrics.stale.WithLabelValues("getMeetingInfo").Inc()
-			return Read{Answer: r.lastKnown(c), ServerID: c.ServerID, Stale: true}, nil
-		case !r.gone(ctx, c):
-			r.metrics.stale.WithLabelValues("getMeetingInfo").Inc()
-			return Read{Answer: r.lastKnown(c), ServerID: c.ServerID, Stale: true}, nil
+		}
+		if seen == lookUnknown || !r.gone(ctx, c) {
+			break
 		}
 	}
-	return Read{}, errBusyRoom
+	r.metrics.stale.WithLabelValues("getMeetingInfo").Inc()
+	return Read{Answer: r.lastKnown(c), ServerID: c.ServerID, Stale: true}, nil
 }
 
 // ask is lookAt with sharing and caching.
@@ -67,7 +66,7 @@ func (r *Registry) gone(ctx context.Context, c Claim) bool {
 	now, err := r.read(ctx, c.TenantID, c.ExternalID)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		r.routes.apply(ended(c), r.now())
+		r.routes.drop(c)
 		return true
 	case err != nil:
 		return false
@@ -81,14 +80,6 @@ func (r *Registry) gone(ctx context.Context, c Claim) bool {
 	}
 	after, ok := r.routes.byClaim(c.ID)
 	return !ok || after.Seq != c.Seq
-}
-
-// ended is what the routes learn when SQL says that a claim is neither live nor
-// lost any more.
-func ended(c Claim) Claim {
-	c.State = Ended
-	c.Seq++
-	return c
 }
 
 // present turns a server's getMeetingInfo answer into the tenant's.
@@ -218,7 +209,7 @@ func (r *Registry) List(ctx context.Context, tenantID int64) (Read, error) {
 	slices.SortFunc(list, func(a, b route) int { return cmp.Compare(a.ID, b.ID) })
 	meetings := make([]bbb.Fields, 0, len(list))
 	for _, e := range list {
-		if e.State != Running && e.State != Lost {
+		if e.State != Running && (e.State != Lost || r.routes.overtaken(e.Claim)) {
 			continue
 		}
 		if m, ok := r.lastSeen(e.Claim); ok {
@@ -270,6 +261,7 @@ func (r *Registry) End(ctx context.Context, tenantID int64, id string) error {
 		}
 		moved, err := r.move(ctx, c, to)
 		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+			r.saveUnsaved(ctx) // it may be our own news that the row lacks
 			continue
 		}
 		if err != nil {

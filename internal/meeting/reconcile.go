@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"context"
+	"math"
 
 	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/pool"
@@ -18,15 +19,23 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 	}
 	var gone []route
 	present := 0
+	before := r.sawPoll(p)
 	byScoped := scopedIndex(p.Snapshot)
 	for _, e := range list {
-		if m, ok := r.findIn(p.Snapshot, byScoped, e.Claim); ok {
-			present++
+		overtaken := e.State == Lost && r.routes.overtaken(e.Claim)
+		if m, ok := r.findIn(p.Snapshot, byScoped, e.Claim); ok && !overtaken {
+			if e.known <= before { // what is new on the server survived nothing
+				present++
+			}
 			r.routes.sawPeople(e.ID, m.Participants)
 			r.reconcileFound(ctx, e.Claim, m)
 			continue
 		}
 		if e.known > p.Snapshot.HighSeq {
+			continue
+		}
+		if overtaken {
+			r.to(ctx, e.Claim, Superseded, "the room has a later meeting")
 			continue
 		}
 		switch e.State {
@@ -53,6 +62,19 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 		}
 	}
 	r.reconcileGone(ctx, gone, present)
+}
+
+// sawPoll returns what was known before the server's last poll, everything at
+// its first, and remembers this one.
+func (r *Registry) sawPoll(p pool.Poll) int64 {
+	r.lastMu.Lock()
+	defer r.lastMu.Unlock()
+	before, ok := r.last[p.ServerID]
+	r.last[p.ServerID] = p.Snapshot.HighSeq
+	if !ok {
+		return math.MaxInt64
+	}
+	return before
 }
 
 // reconcileGone decides over running meetings that vanished from a server. One
@@ -115,6 +137,7 @@ func (r *Registry) reconcileFound(ctx context.Context, c Claim, m bbb.Meeting) {
 	case Claimed, Unsettled:
 		to := c
 		to.State, to.InternalID, to.CreateTime = Running, m.InternalID, m.CreateTime
+		to.Answer = r.adoptedAnswer(to, m)
 		if moved, ok := r.settleMove(ctx, c, to, "found on the server"); ok {
 			r.metrics.adopted.Inc()
 			if moved.EndRequested {
@@ -125,19 +148,35 @@ func (r *Registry) reconcileFound(ctx context.Context, c Claim, m bbb.Meeting) {
 		r.sendEnd(ctx, c) // the tenant asked for it; it has not happened yet
 	case Lost:
 		r.to(ctx, c, Running, "back on its server")
-	case Running, Ended, Released, Superseded:
+	case Running:
+		if c.EndRequested { // and whoever confirmed the meeting did not get to it
+			r.endRequested(ctx, c)
+		}
+	case Ended, Released, Superseded:
 	}
 }
 
+// adoptedAnswer is the create answer that the server gave and nobody read.
+func (r *Registry) adoptedAnswer(c Claim, m bbb.Meeting) []byte {
+	l := r.life(c)
+	l.VoiceBridge, l.DialNumber = m.Text("voiceBridge"), m.Text("dialNumber")
+	return l.Created(false, "", "")
+}
+
 // reconcileAway is for a server that does not answer. That changes no meeting,
-// until the server is given up for lost.
+// until the server is given up for lost: it must have been away since the claim
+// became what it is, or another replica reaches it.
 func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []route) {
 	since, down := r.servers.DownSince(serverID)
 	if !down {
 		return
 	}
-	away := r.now().Sub(since)
 	for _, e := range list {
+		if e.State == Lost && r.routes.overtaken(e.Claim) {
+			r.to(ctx, e.Claim, Superseded, "the room has a later meeting")
+			continue
+		}
+		away := min(r.now().Sub(since), r.now().Sub(e.since))
 		limit := r.limits.LostAfterEmpty
 		if m, ok := r.lastSeen(e.Claim); ok && m.Participants > 0 {
 			limit = r.limits.LostAfter
@@ -153,11 +192,13 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 			r.to(ctx, e.Claim, Released, "its server is down for too long")
 		case Claimed:
 			r.to(ctx, e.Claim, Unsettled, "left behind")
+		case Ending: // the room must not wait for ever for a server that won't return
+			r.to(ctx, e.Claim, Ended, "its server is down for too long")
 		case Lost:
-			if r.now().Sub(e.since) > r.limits.LostAfter {
+			if away > r.limits.LostAfter {
 				r.to(ctx, e.Claim, Ended, "lost and not asked for")
 			}
-		case Ending, Ended, Released, Superseded:
+		case Ended, Released, Superseded:
 		}
 	}
 }

@@ -114,6 +114,9 @@ type Registry struct {
 	flights flights
 	answers answers
 
+	lastMu sync.Mutex
+	last   map[int64]int64 // server, what was known before its last poll
+
 	unsavedMu sync.Mutex
 	unsaved   map[int64]Claim // confirmed by a server, not yet by the store
 }
@@ -132,6 +135,7 @@ func New(o Options) *Registry {
 		limits:  o.Limits.withDefaults(),
 		metrics: newMetrics(o.Registerer),
 		routes:  newRoutes(),
+		last:    map[int64]int64{},
 		unsaved: map[int64]Claim{},
 	}
 	r.answers.init(r.limits.InfoCache, o.Now)
@@ -177,18 +181,22 @@ func (r *Registry) find(ctx context.Context, tenantID int64, id string) (Claim, 
 		}
 	}
 	c, err := r.read(ctx, tenantID, id)
+	if fault.Is(err, fault.NotFound) && looksInternal(id) {
+		c, err = r.asRead(r.store.ByInternalID(ctx, tenantID, id))
+	}
 	if fault.Is(err, fault.Unavailable) && ok {
 		return known.Claim, nil
 	}
 	return c, err
 }
 
-// read is find from SQL alone.
-func (r *Registry) read(ctx context.Context, tenantID int64, id string) (Claim, error) {
-	c, err := r.store.Room(ctx, tenantID, id)
-	if fault.Is(err, fault.NotFound) && looksInternal(id) {
-		c, err = r.store.ByInternalID(ctx, tenantID, id)
-	}
+// read returns the claim of the room with that external ID, from SQL alone.
+func (r *Registry) read(ctx context.Context, tenantID int64, externalID string) (Claim, error) {
+	return r.asRead(r.store.Room(ctx, tenantID, externalID))
+}
+
+// asRead takes over what was read from SQL.
+func (r *Registry) asRead(c Claim, err error) (Claim, error) {
 	if err != nil {
 		return Claim{}, err
 	}
@@ -220,7 +228,7 @@ func (r *Registry) move(ctx context.Context, from, to Claim) (Claim, error) {
 	}
 	if fault.Is(err, fault.Conflict) {
 		if _, rerr := r.read(ctx, from.TenantID, from.ExternalID); fault.Is(rerr, fault.NotFound) {
-			r.routes.apply(ended(from), r.now())
+			r.routes.drop(from)
 		}
 	}
 	return from, err

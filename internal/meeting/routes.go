@@ -17,7 +17,8 @@ type route struct {
 	// known numbers the moments at which routes of this replica changed; a poll
 	// can only judge a claim that was known in its present state before it was sent.
 	known int64
-	// since is when this replica first saw the claim in its present state.
+	// since is when this replica first saw the claim in its present state; of an
+	// unanswered one, when it saw the last change.
 	since time.Time
 	// people is how many the last snapshot listed in the meeting; -1 when this
 	// replica has seen none.
@@ -67,7 +68,9 @@ func (r *routes) apply(c Claim, now time.Time) {
 	r.moment++
 	next := &route{Claim: c, known: r.moment, since: now, people: -1}
 	if old != nil {
-		if old.State == c.State {
+		// An unanswered claim changes when its create is sent again: from then on
+		// its outcome is awaited anew.
+		if old.State == c.State && c.State != Claimed && c.State != Unsettled {
 			next.since, next.known = old.since, old.known
 		}
 		next.people = old.people
@@ -78,6 +81,20 @@ func (r *routes) apply(c Claim, now time.Time) {
 		return
 	}
 	r.add(next)
+}
+
+// drop forgets a claim that, as SQL says, is neither live nor lost any more,
+// unless something newer than c is known of it.
+func (r *routes) drop(c Claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.byID[c.ID]
+	if old == nil || old.Seq > c.Seq {
+		return
+	}
+	r.moment++
+	r.remove(old)
+	r.final[c.ID] = c.Seq
 }
 
 // overlay replaces what is known of a claim although its row could not be
@@ -167,6 +184,15 @@ func (r *routes) find(tenantID int64, id string) (route, bool) {
 		return *e, true
 	}
 	return route{}, false
+}
+
+// overtaken reports whether a later claim of the same room has its meeting: a
+// lost one has nothing to come back to.
+func (r *routes) overtaken(c Claim) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e := r.byRoom[room{c.TenantID, c.ExternalID}]
+	return e != nil && e.Generation > c.Generation && (e.State == Running || e.State == Ending)
 }
 
 // sawPeople records how many a snapshot lists in a claim's meeting.

@@ -21,10 +21,11 @@ const (
 )
 
 // tenantFaults are the messageKeys with which BBB refuses what the tenant asked
-// for: another server would say the same.
+// for: another server would say the same. idNotUnique is none of them: the room
+// is claimed by us, so the server means a copy that was left behind there.
 var tenantFaults = map[string]bool{ //nolint:gochecknoglobals // a constant table
 	"sizeError": true, "validationError": true, "emptyError": true, "nullError": true, "invalidPassword": true,
-	"missingParamMeetingID": true, "missingParamName": true, "idNotUnique": true, "nonUniqueVoiceBridge": true,
+	"missingParamMeetingID": true, "missingParamName": true, "nonUniqueVoiceBridge": true,
 	"unsupportedContentType": true, "parentMeetingIDMissing": true, "parentMeetingIdMissing": true,
 	"parentMeetingDoesNotExist": true,
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"os"
 	"sync"
@@ -136,10 +137,9 @@ func isXML(b []byte) bool {
 // says XML (with its charset), else XML.
 func xmlType(r *http.Request) string {
 	given := r.Header.Get("Content-Type")
-	for _, t := range []string{"application/xml", "text/xml"} {
-		if len(given) >= len(t) && given[:len(t)] == t {
-			return given
-		}
+	switch kind, _, _ := mime.ParseMediaType(given); kind {
+	case "application/xml", "text/xml":
+		return given
 	}
 	return "application/xml"
 }

@@ -380,8 +380,6 @@ func TestEndBeforeTheAnswer(t *testing.T) {
 			})
 			time.Sleep(time.Second)
 			require.NoError(t, w.r.End(t.Context(), acmeID, "r"))
-			_, err := w.join("r")
-			require.ErrorIs(t, err, errNoMeeting)
 
 			// A create after the end means the room's next life.
 			again, err := w.create("r")
@@ -427,6 +425,9 @@ func TestEndBeforeTheAnswer(t *testing.T) {
 			require.ErrorIs(t, err, errUnsettled)
 			require.NoError(t, w.r.End(t.Context(), acmeID, "r"))
 			w.on(1, func(v *fakeServer) { v.answer = nil })
+			_, err = w.join("r")
+			require.ErrorIs(t, err, errNoMeeting)
+			require.Equal(t, 1, w.count("create"), "a join does not open what was ended")
 			_, err = w.create("r")
 			require.NoError(t, err)
 			w.poll(1)

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -49,7 +50,7 @@ type rawReply struct {
 }
 
 // send sends the call to a gateway or server at base ("http://host:port...").
-func (c rawCall) send(t testing.TB, base string) rawReply {
+func (c rawCall) send(t checking, base string) rawReply {
 	t.Helper()
 	addr := strings.TrimPrefix(base, "http://")
 	addr, _, _ = strings.Cut(addr, "/")
@@ -57,7 +58,7 @@ func (c rawCall) send(t testing.TB, base string) rawReply {
 	if c.from != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.from)}
 	}
-	conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+	conn, err := dialer.DialContext(context.Background(), "tcp", addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
@@ -83,8 +84,15 @@ func (c rawCall) send(t testing.TB, base string) rawReply {
 	return rawReply{resp.StatusCode, resp.Header, string(body), resp.Close}
 }
 
+// checking is what *testing.T and *rapid.T have in common.
+type checking interface {
+	require.TestingT
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // hashOf returns the hash that a checksum of that many hex digits is made with.
-func hashOf(t testing.TB, digits int) hash.Hash {
+func hashOf(t checking, digits int) hash.Hash {
 	t.Helper()
 	switch digits {
 	case 40:
@@ -102,7 +110,7 @@ func hashOf(t testing.TB, digits int) hash.Hash {
 
 // checksumOf signs a call as clients do: over the name, the query as it is
 // written, and the secret.
-func checksumOf(t testing.TB, digits int, call, query, secret string) string {
+func checksumOf(t checking, digits int, call, query, secret string) string {
 	t.Helper()
 	h := hashOf(t, digits)
 	_, _ = io.WriteString(h, call+query+secret)
@@ -136,7 +144,7 @@ func phpQuery(params ...string) string {
 }
 
 // signedTarget is the request target of a call below a base path that ends in "/".
-func signedTarget(t testing.TB, digits int, path, call, query, secret string) string {
+func signedTarget(t checking, digits int, path, call, query, secret string) string {
 	t.Helper()
 	target := path + "api/" + call + "?" + query
 	if query != "" {
@@ -222,7 +230,7 @@ func (e *element) get(path ...string) string {
 }
 
 // document parses an answer that must be BBB XML.
-func (r rawReply) document(t testing.TB) *element {
+func (r rawReply) document(t checking) *element {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, r.body)
 	require.Contains(t, r.header.Get("Content-Type"), "xml")

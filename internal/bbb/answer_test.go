@@ -113,6 +113,7 @@ func TestEscapedText(t *testing.T) {
 		require.Equal(t, strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(want), doc.Name)
 	})
 	require.Equal(t, "a\uFFFDb", string(AppendEscaped(nil, "a\xffb")))
+	require.Equal(t, "a\t\n\rb\uFFFD", string(AppendEscaped(nil, "a\x00\x01\x08\t\n\v\f\r\x1f\uFFFE\uFFFFb\uFFFD")))
 }
 
 func TestText(t *testing.T) {

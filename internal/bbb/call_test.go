@@ -186,6 +186,16 @@ func TestSanitize(t *testing.T) {
 	} {
 		require.Equal(t, want, Sanitize(in), "%q", in)
 	}
+	for at := range 24 { // at every place of a long text
+		for _, c := range []string{"\x00", "\x1f", "\x7f", "\u0080", "\u009f"} {
+			text := strings.Repeat("a", 24)
+			require.Equal(t, text, Sanitize(text[:at]+c+text[at:]), "%q at %d", c, at)
+		}
+		for _, c := range []string{" ", "!", "~", "\u00a0", "\xff", "\xc2"} {
+			text := "a" + strings.Repeat("a", at) + c + strings.Repeat("a", 24-at)
+			require.Equal(t, text, Sanitize(text))
+		}
+	}
 	control := regexp.MustCompile(`\p{Cc}`)
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.String().Draw(t, "s") + rapid.SampledFrom([]string{"", " ", "\x01 ", "\xff", "\xc2", "\u0080"}).Draw(t, "tail")

@@ -250,6 +250,7 @@ func TestSentButNotAnswered(t *testing.T) {
 		"echoes it as a length":      {"HTTP/1.1 200 OK\r\nContent-Length: ECHO\r\n\r\n", false},
 		"echoes it as an encoding":   {"HTTP/1.1 200 OK\r\nTransfer-Encoding: ECHO\r\n\r\n", false},
 		"echoes it as a chunk":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nECHO\r\n", false},
+		"echoes it in a trailer":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nECHO\r\n\r\n", false},
 		"echoes it as a status":      {"HTTP/1.1 ECHO\r\n\r\n", false},
 		"bad status":                 {"HTTP/1.1 999999 x\r\n\r\n", false},
 		"two lengths":                {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", false},
@@ -276,6 +277,9 @@ func TestSentButNotAnswered(t *testing.T) {
 			e := failure(t, err)
 			require.True(t, e.Sent)
 			require.Less(t, time.Since(began), 30*time.Second)
+			if strings.HasPrefix(name, "a length") {
+				require.ErrorContains(t, err, "more than 1000 bytes", "there is no waiting for what won't fit")
+			}
 			if strings.HasPrefix(name, "hangs") {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 			}

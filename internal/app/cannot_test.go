@@ -70,7 +70,7 @@ const (
 )
 
 // cannotCalls are the rows' calls, to replica i of the environment.
-var cannotCalls = map[string]func(e *apptest.Env, i int) apptest.Result{ //nolint:gochecknoglobals // a constant table
+var cannotCalls = map[string]func(e *apptest.Env, i int) apptest.Result{
 	"create, room runs": func(e *apptest.Env, i int) apptest.Result { return e.TenantAt(i, "acme").Create("runs") },
 	"create, new room":  func(e *apptest.Env, i int) apptest.Result { return e.TenantAt(i, "acme").Create("new") },
 
@@ -332,6 +332,7 @@ func TestWhatWeAnswerWhenWeCannot(t *testing.T) {
 		}, "both replicas go on by themselves")
 		t.Run("back", func(t *testing.T) {
 			holdCell(t, e, "", "SUCCESS", e.TenantAt(1, "acme").Info("young"))
+			apptest.Eventually(t, func() bool { return e.TenantAt(1, "acme").Info("57").Status == http.StatusOK }, "absence is known again")
 			holdCell(t, e, "", "FAILED notFound", e.TenantAt(1, "acme").Info("57"))
 		})
 		pg.Freeze()

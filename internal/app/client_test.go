@@ -165,7 +165,7 @@ type element struct {
 // is an exception.
 func simpleXML(body string) (*element, error) {
 	if !strings.HasPrefix(body, "<") {
-		return nil, errors.New("String could not be parsed as XML") //nolint:staticcheck // PHP's own words
+		return nil, errors.New("String could not be parsed as XML")
 	}
 	decoder := xml.NewDecoder(strings.NewReader(body))
 	root := &element{}

@@ -153,6 +153,15 @@ func TestNumbersAndBooleans(t *testing.T) {
 	require.False(t, parsed(t, "<r/>").Bool("b"))
 }
 
+func TestReturncode(t *testing.T) {
+	for inner, want := range map[string][2]bool{
+		"SUCCESS": {true, false}, "FAILED": {false, true}, "<![CDATA[SUCCESS]]>": {true, false}, "FA&#73;LED": {false, true}, "": {}, "success": {}, "SUCCESSFUL": {},
+	} {
+		a := parsed(t, "<response><returncode>"+inner+"</returncode></response>")
+		require.Equal(t, want, [2]bool{a.Success(), a.Failed()}, inner)
+	}
+}
+
 func TestKey(t *testing.T) {
 	require.Equal(t, "idNotUnique", parsed(t, string(Failed("idNotUnique", "x"))).Key())
 	require.Equal(t, "nonUniqueVoiceBridge", parsed(t, "<response>\n<returncode>FAILED</returncode>\n<errors>\n<error>\n"+

@@ -133,6 +133,7 @@ func TestWithAndWithout(t *testing.T) {
 		require.Equal(t, Call{"join", tc.without}, c.Without("m"), tc.query)
 	}
 	require.Equal(t, "c=3", Call{Query: "a=1&b=2&c=3"}.Without("a", "b").Query)
+	require.Equal(t, "&&a", Call{Query: "&=1&&a"}.Without("").Query, "a stray & is no parameter without a name")
 	require.Equal(t, "a=1", Call{Query: "a=1&meta_x=2&meta%5fy"}.WithoutFunc(func(name string) bool {
 		return strings.HasPrefix(name, "meta_")
 	}).Query)

@@ -187,6 +187,10 @@ func (g *goldens) before() {
 	} {
 		g.is("unsupported", g.ask(call, "meetingID", "curso-1"))
 	}
+	// What curl makes of api/../demo.
+	for _, path := range []string{"/t/acme", ""} {
+		g.is("unsupported", g.send(rawCall{target: path + "/bigbluebutton/demo/regenerateRecord.jsp?recordID=a"}))
+	}
 	for _, target := range []string{
 		"/bigbluebutton/api", "/bigbluebutton/api/", "/bigbluebutton", "/bigbluebutton/", "/t/acme/bigbluebutton/api",
 		"/t/acme/bigbluebutton/api/", "/t/nobody/bigbluebutton/api/", "/bigbluebutton/api/?&checksum=d3ab0a",

@@ -110,7 +110,7 @@ func TestFeedKeepsItsPlace(t *testing.T) {
 		b.requireKnown("r", "")
 		b.r.routes.apply(c, b.r.now())
 		b.requireKnown("r", "") // an old reading of the row brings nothing back
-		for range 30 { // nothing happens for longer than any overlap
+		for range 30 {          // nothing happens for longer than any overlap
 			time.Sleep(time.Second)
 			b.tail()
 		}

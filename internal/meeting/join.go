@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"context"
+	"strings"
 
 	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/fault"
@@ -40,8 +41,41 @@ func (r *Registry) Join(ctx context.Context, t tenant.Tenant, call bbb.Call) (Cl
 	case Ending, Ended, Released, Superseded:
 		return Claim{}, bbb.Call{}, errNoMeeting
 	}
-	// clientURL and redirectClient point an old client at the gateway's host.
-	return c, call.Unsigned().Without("clientURL", "redirectClient").With("meetingID", c.ScopedID), nil
+	return c, forServer(call.Unsigned()).With("meetingID", c.ScopedID), nil
+}
+
+// forServer takes out of a join what must not reach a server: clientURL and
+// redirectClient point an old client at the gateway's host, and custom data whose
+// name is no XML name would make the server's list of all meetings unreadable.
+func forServer(call bbb.Call) bbb.Call {
+	bad := false
+	drop := func(name string) bool {
+		if name == "clientURL" || name == "redirectClient" {
+			return true
+		}
+		data, ok := strings.CutPrefix(name, "userdata-")
+		return ok && !goodDataName(data)
+	}
+	for name := range call.Params() {
+		bad = bad || drop(name)
+	}
+	if !bad {
+		return call
+	}
+	return call.WithoutFunc(drop)
+}
+
+// goodDataName reports whether custom data of that name can be an XML element:
+// a letter or _, then letters, digits, _, - and full stops.
+func goodDataName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_'
+		if !letter && (i == 0 || c != '-' && c != '.' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // JoinURL returns the signed URL on the server's public host that a browser is

@@ -278,11 +278,15 @@ func TestT37_LargeBodies(t *testing.T) {
 		require.Equal(t, "bodyTooLarge", r.Answer(t).Key())
 		require.True(t, r.Answer(t).Failed())
 	}
+	// What is announced as too large is refused before the first byte of it.
+	r := onWire(t, e, "POST "+target(created(e, "acme", "", "announced"))+" HTTP/1.1\r\nHost: gw\r\nContent-Length: 5000000000\r\n\r\n", false)
+	require.Equal(t, http.StatusRequestEntityTooLarge, r.Status, r.Body)
+	require.Equal(t, "close", r.Header.Get("Connection"))
 	require.Equal(t, before, e.Count("create"), "no server hears of it")
 	require.Zero(t, files())
 
 	// Whoever has not signed gets nothing read.
-	r := onWire(t, e, "POST "+target(created(e, "acme", "not-the-secret-0123456789", "x"))+
+	r = onWire(t, e, "POST "+target(created(e, "acme", "not-the-secret-0123456789", "x"))+
 		" HTTP/1.1\r\nHost: gw\r\nContent-Length: 3000000\r\n\r\n<modules>", false)
 	requireFailed(t, r, "checksumError")
 }
@@ -447,7 +451,7 @@ func TestBadInput(t *testing.T) {
 		"negative length":            {"POST " + signed("getMeetings", "") + " HTTP/1.1\r\nContent-Length: -1", refused},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := onWire(t, e, c.request+"\r\nHost: gw\r\n\r\n", true)
+			r := onWire(t, e, c.request+"\r\nHost: gw\r\n\r\n", false)
 			require.NotEqual(t, http.StatusMovedPermanently, r.Status, "never a redirect")
 			switch c.want {
 			case nothing:

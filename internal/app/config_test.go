@@ -55,7 +55,7 @@ func TestConfigOrder(t *testing.T) {
 // TestConfigErrors: an error names the place, and says what to write instead.
 func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"listen: :1\nlisten_adress: :2\n":      "line 2: field listen_adress not found",
+		"listen: :1\nlisten_port: :2\n":        "line 2: field listen_port is no setting",
 		"listen: :1\nlisten: :2\n":             "line 2",
 		"poll_interval: 10\n":                  "line 1",
 		"poll_interval: ten\n":                 "line 1",

@@ -18,6 +18,7 @@ var (
 	errBodyLarge   = fault.New(fault.Invalid, "bodyTooLarge", "The request's body is larger than this server takes.")
 	errBodyCut     = fault.New(fault.Invalid, "bodyUnreadable", "The request's body could not be read.")
 	errStarting    = fault.New(fault.Unavailable, "starting", "The service is starting. Please try again in a moment.")
+	errUnsure      = fault.New(fault.Unavailable, "unsure", "The service is not sure yet. Please try again in a moment.")
 	errNoName      = fault.New(fault.Invalid, "missingParamFullName", "You must provide your name")
 	errNoID        = fault.New(fault.Invalid, "emptyError", "You must provide the meeting ID")
 	errInfoNoID    = fault.New(fault.NotFound, "notFound", "A meeting with that ID does not exist")

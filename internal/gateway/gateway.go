@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -66,6 +67,7 @@ type Gateway struct {
 	proxies   []netip.Prefix
 	metrics   *metrics
 	brake     *brake
+	unsure    atomic.Int64 // when getMeetingInfo last could not know, in ns; 0 never
 	bodies    *bodies
 	pages     *pages
 	calls     map[string]handler
@@ -167,7 +169,11 @@ func (g *Gateway) answer(r *http.Request, slug, name string, e *event) answer {
 		e.call = "version"
 		return xmlAnswer(bbb.Version())
 	}
-	if name != "create" {
+	switch name {
+	case "create":
+	case "getMeetingInfo":
+		return g.sure(g.handle(r, slug, name, e))
+	default:
 		return g.handle(r, slug, name, e)
 	}
 	key := g.brake.key(r.Host, r.URL.Path, r.URL.RawQuery)

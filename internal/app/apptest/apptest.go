@@ -18,6 +18,8 @@ import (
 	"github.com/bluegate/bluegate/internal/app"
 	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/bbbsim"
+	"github.com/bluegate/bluegate/internal/fault"
+	"github.com/bluegate/bluegate/internal/meeting"
 	"github.com/bluegate/bluegate/internal/pool"
 	"github.com/bluegate/bluegate/internal/store"
 	"github.com/bluegate/bluegate/internal/store/pgtest"
@@ -172,7 +174,13 @@ func (e *Env) Tenant(slug string) Tenant { return e.TenantAt(0, slug) }
 
 // TenantAt returns a tenant that calls replica i by its own path.
 func (e *Env) TenantAt(i int, slug string) Tenant {
-	return Tenant{Slug: slug, Secret: e.tenants[slug], Base: e.URL(i) + "/t/" + slug + "/bigbluebutton/", env: e}
+	return e.TenantOn(e.URL(i), slug)
+}
+
+// TenantOn returns a tenant that calls whatever listens on a URL, such as a
+// replica in another process, by its own path.
+func (e *Env) TenantOn(url, slug string) Tenant {
+	return Tenant{Slug: slug, Secret: e.tenants[slug], Base: url + "/t/" + slug + "/bigbluebutton/", env: e}
 }
 
 // Shared returns the tenant calling by the shared URL.
@@ -284,6 +292,21 @@ func (e *Env) Count(call string) int {
 		n += s.Count(call)
 	}
 	return n
+}
+
+// Claim returns the claim of a tenant's room that the database holds as live or
+// lost; false when there is none.
+func (e *Env) Claim(slug, externalID string) (meeting.Claim, bool) {
+	e.t.Helper()
+	ctx := context.WithoutCancel(e.t.Context())
+	t, err := e.Store.TenantBySlug(ctx, slug)
+	require.NoError(e.t, err)
+	c, err := e.Store.Room(ctx, t.ID, externalID)
+	if fault.Is(err, fault.NotFound) {
+		return meeting.Claim{}, false
+	}
+	require.NoError(e.t, err)
+	return c, true
 }
 
 // Eventually waits until cond holds, for at most ten seconds.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/fault"
 )
 
@@ -195,4 +196,33 @@ func TestFeedStates(t *testing.T) {
 func with(c Claim, s State) Claim {
 	c.State = s
 	return c
+}
+
+// TestNewGenerationEndsTheOld lets a replica hear of a room's next meeting before
+// it hears that the last one ended: what it knew of that one is over.
+func TestNewGenerationEndsTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newWorld(t, 1)
+		b := a.replica()
+		b.tail()
+		old := a.mustCreate("r")
+		b.tail()
+		require.NoError(t, a.r.End(t.Context(), acmeID, "r"))
+		next := a.mustCreate("r")
+		require.NotEqual(t, old.InternalID, next.InternalID)
+		got, err := b.info("r")
+		require.NoError(t, err)
+		require.Equal(t, next.InternalID, got.Text("internalMeetingID"))
+		_, err = b.info(old.InternalID)
+		require.ErrorIs(t, err, errNotFound)
+		_, _, err = b.r.Join(t.Context(), acme, bbb.Call{Name: "join"}.With("meetingID", old.InternalID).With("fullName", "Ada"))
+		require.ErrorIs(t, err, errNoMeeting)
+		require.Len(t, b.r.OnServer(1), 1, "its load counts once")
+		c := a.replica() // which hears of them in the other order
+		c.r.routes.apply(next, c.r.now())
+		c.r.routes.apply(old, c.r.now())
+		require.Len(t, c.r.OnServer(1), 1)
+		b.tail()
+		require.Len(t, b.r.OnServer(1), 1)
+	})
 }

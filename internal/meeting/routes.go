@@ -80,6 +80,18 @@ func (r *routes) apply(c Claim, now time.Time) {
 		r.final[c.ID] = c.Seq
 		return
 	}
+	// One claim of a room is live. When there is a later one, of an earlier one's
+	// end we had not heard yet.
+	if e := r.byRoom[room{c.TenantID, c.ExternalID}]; e != nil {
+		switch {
+		case e.Generation < c.Generation && e.State.Live():
+			r.remove(e)
+			r.final[e.ID] = e.Seq
+		case e.Generation > c.Generation && c.State.Live():
+			r.final[c.ID] = c.Seq
+			return
+		}
+	}
 	r.add(next)
 }
 

@@ -42,6 +42,7 @@ func killedInCreate(t *testing.T, db string, faults bbbsim.Faults) (*apptest.Env
 // TestT03_KilledAfterTheServerAccepted kills a replica between the server's
 // create and its own record of it.
 func TestT03_KilledAfterTheServerAccepted(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e, home := killedInCreate(t, db, bbbsim.Faults{Latency: 300 * time.Millisecond, Calls: []string{"create"}})
 		for _, s := range e.Sims {
@@ -76,6 +77,7 @@ func TestT03_KilledAfterTheServerAccepted(t *testing.T) {
 // TestT03_KilledWithTheServerHung leaves the outcome unknown: while the server
 // may have the meeting, it is not made elsewhere.
 func TestT03_KilledWithTheServerHung(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e, home := killedInCreate(t, db, bbbsim.Faults{Mode: bbbsim.ModeHang, Calls: []string{"create"}})
 		for _, s := range e.Sims {
@@ -115,6 +117,7 @@ func TestT03_KilledWithTheServerHung(t *testing.T) {
 // TestT03_KilledAndNeverCreated loses the create on its way: the room is free
 // again when it can't turn up any more, and not before.
 func TestT03_KilledAndNeverCreated(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e, _ := killedInCreate(t, db, bbbsim.Faults{Mode: bbbsim.ModeHang, Calls: []string{"create"}})
 		for _, s := range e.Sims {
@@ -143,6 +146,7 @@ func TestT03_KilledAndNeverCreated(t *testing.T) {
 
 // TestKill_BothReplicasMidClass kills every replica while classes are on.
 func TestKill_BothReplicasMidClass(t *testing.T) {
+	t.Parallel()
 	e := apptest.Prepare(t, apptest.Options{Servers: 3, DatabaseURL: postgres(t), Config: with(func(c *app.Config) {
 		c.PollInterval = time.Second
 	})})

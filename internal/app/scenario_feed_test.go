@@ -17,6 +17,7 @@ import (
 
 // TestFeed_Tenant suspends and resumes a tenant: every replica knows.
 func TestFeed_Tenant(t *testing.T) {
+	t.Parallel()
 	e := apptest.Start(t, apptest.Options{Replicas: 2, DatabaseURL: postgres(t), Config: quick})
 	require.True(t, e.Tenant("acme").Create("open").Answer(t).Success())
 	acme, err := e.Store.TenantBySlug(t.Context(), "acme")
@@ -47,6 +48,7 @@ func TestFeed_Tenant(t *testing.T) {
 
 // TestFeed_Servers adds a server and drains the other one.
 func TestFeed_Servers(t *testing.T) {
+	t.Parallel()
 	e := apptest.Start(t, apptest.Options{Replicas: 2, DatabaseURL: postgres(t), Config: quick})
 	require.True(t, e.Tenant("acme").Create("before").Answer(t).Success())
 	added := bbbsim.New(bbbsim.Config{Name: "added", Secret: "secret-of-the-added-one"})
@@ -81,6 +83,7 @@ func TestFeed_Servers(t *testing.T) {
 // that knew the old ones goes where they are now, at once when it asks, and
 // within the feed's interval when it does not.
 func TestFeed_RoomElsewhere(t *testing.T) {
+	t.Parallel()
 	e := apptest.Start(t, apptest.Options{Servers: 2, Replicas: 2, DatabaseURL: postgres(t), Config: quick})
 	here, there := e.TenantAt(0, "acme"), e.TenantAt(1, "acme")
 	servers, err := e.Store.Servers(t.Context())
@@ -88,8 +91,9 @@ func TestFeed_RoomElsewhere(t *testing.T) {
 	// only makes one server the only one that takes new rooms.
 	probes := 0
 	only := func(i int) {
-		require.NoError(t, e.Store.SetServerAdminState(t.Context(), servers[i].ID, pool.Enabled))
+		// In this order there is no moment in which both do.
 		require.NoError(t, e.Store.SetServerAdminState(t.Context(), servers[1-i].ID, pool.Draining))
+		require.NoError(t, e.Store.SetServerAdminState(t.Context(), servers[i].ID, pool.Enabled))
 		row := 0
 		apptest.Eventually(t, func() bool {
 			probes++

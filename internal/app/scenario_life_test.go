@@ -30,6 +30,7 @@ func requireJoin(t testing.TB, e *apptest.Env, me apptest.Tenant, id string) {
 
 // TestLife_EndAndNext ends a class and opens its room again at once.
 func TestLife_EndAndNext(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{Servers: 2, DatabaseURL: db, Config: quick})
 		acme := e.Tenant("acme")
@@ -64,6 +65,7 @@ func TestLife_EndAndNext(t *testing.T) {
 // TestLife_EndedFromInside ends classes behind our back: a question notices, and
 // so does the poll.
 func TestLife_EndedFromInside(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		t.Run("noticed by a question", func(t *testing.T) {
 			e := apptest.Start(t, apptest.Options{DatabaseURL: freshly(t, db), Config: with(frozen)})
@@ -108,6 +110,7 @@ func TestLife_EndedFromInside(t *testing.T) {
 
 // TestLife_EndWhileTheServerHangs stores the intent and carries it out later.
 func TestLife_EndWhileTheServerHangs(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{DatabaseURL: db, Config: with(func(c *app.Config) {
 			c.EndingWait = 100 * time.Millisecond // or the circuit opens, and all take longer
@@ -136,6 +139,7 @@ func TestLife_EndWhileTheServerHangs(t *testing.T) {
 
 // TestLife_EndOfAnUnknownCreate ends a room of which nobody knows whether it is.
 func TestLife_EndOfAnUnknownCreate(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{Servers: 2, DatabaseURL: db, Config: with(func(c *app.Config) { c.UnknownSettles = time.Minute })})
 		acme := e.Tenant("acme")
@@ -171,6 +175,7 @@ func TestLife_EndOfAnUnknownCreate(t *testing.T) {
 
 // TestLife_ServersRefuse places a room on the server that takes it.
 func TestLife_ServersRefuse(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{Servers: 3, DatabaseURL: db, Config: with(frozen)})
 		acme := e.Tenant("acme")
@@ -192,6 +197,7 @@ func TestLife_ServersRefuse(t *testing.T) {
 // TestLife_CreateUnknown repeats a create whose outcome is not known until its
 // server answers.
 func TestLife_CreateUnknown(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		for name, faults := range map[string]bbbsim.Faults{
 			"hangs":         {Mode: bbbsim.ModeHang},
@@ -241,6 +247,7 @@ func TestLife_CreateUnknown(t *testing.T) {
 
 // TestLife_ServerRestarts lets a server forget its classes with people in them.
 func TestLife_ServerRestarts(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{DatabaseURL: db, Config: quick})
 		acme := e.Tenant("acme")
@@ -283,6 +290,7 @@ func TestLife_ServerRestarts(t *testing.T) {
 
 // TestLife_ServerDownForLong loses a server for longer than its rooms wait for it.
 func TestLife_ServerDownForLong(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		start := func(t *testing.T) (*apptest.Env, *bbbsim.Server, bbbsim.Meeting) {
 			t.Helper()

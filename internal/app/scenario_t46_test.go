@@ -33,6 +33,7 @@ func askTwice(t testing.TB, me apptest.Tenant, id string) bool {
 
 // TestT46_ServerHung asks while the class's server hangs.
 func TestT46_ServerHung(t *testing.T) {
+	t.Parallel()
 	apptest.Databases(t, func(t *testing.T, db string) {
 		e := apptest.Start(t, apptest.Options{Servers: 2, DatabaseURL: db, Config: quick})
 		acme := e.Tenant("acme")
@@ -57,6 +58,7 @@ func TestT46_ServerHung(t *testing.T) {
 
 // TestT46_SQLAway asks while the database is stopped, hangs, and comes back.
 func TestT46_SQLAway(t *testing.T) {
+	t.Parallel()
 	pg := pgtest.Start(t)
 	e := apptest.Start(t, apptest.Options{Servers: 2, Replicas: 2, DatabaseURL: pg.URL(), Config: quick})
 	here, there := e.TenantAt(0, "acme"), e.TenantAt(1, "acme")
@@ -99,6 +101,7 @@ func TestT46_SQLAway(t *testing.T) {
 // TestT46_SQLBackInBetween has the database come back between Chamilo's two
 // questions, for a class that this replica has not heard of yet.
 func TestT46_SQLBackInBetween(t *testing.T) {
+	t.Parallel()
 	pg := pgtest.Start(t)
 	e := apptest.Start(t, apptest.Options{Replicas: 2, DatabaseURL: pg.URL(), Config: with(func(c *app.Config) {
 		c.FeedInterval = time.Hour
@@ -120,6 +123,7 @@ func TestT46_SQLBackInBetween(t *testing.T) {
 // TestT46_JustStarted asks a replica from its first moment, when it can't reach
 // the database yet, until it is ready.
 func TestT46_JustStarted(t *testing.T) {
+	t.Parallel()
 	pg := pgtest.Start(t)
 	e := apptest.Start(t, apptest.Options{Servers: 2, DatabaseURL: pg.URL(), Config: quick})
 	require.True(t, e.Tenant("acme").Create("r").Answer(t).Success())

@@ -83,7 +83,6 @@ rm -rf "$1"
 
 // shared is the server behind URL.
 //
-//nolint:gochecknoglobals // one server per test process is the purpose of this package
 var shared = sync.OnceValues(start)
 
 // URL returns the URL of a fresh, empty database on the server that the tests

@@ -82,7 +82,6 @@ rm -rf "$1"
 `
 
 // shared is the server behind URL.
-//
 var shared = sync.OnceValues(start)
 
 // URL returns the URL of a fresh, empty database on the server that the tests

@@ -71,10 +71,11 @@ func (b *bodies) read(r *http.Request, tenantID int64) (*meeting.Body, func(), e
 		done()
 		return nil, nothing, err
 	}
-	return &meeting.Body{
+	body := &meeting.Body{
 		Open: func() (io.Reader, error) { return io.NewSectionReader(file, 0, size), nil },
 		Size: size, ContentType: xmlType(r),
-	}, func() {
+	}
+	return body, func() {
 		_ = file.Close()
 		done()
 	}, nil

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -67,7 +66,7 @@ type Gateway struct {
 	proxies   []netip.Prefix
 	metrics   *metrics
 	brake     *brake
-	unsure    atomic.Int64 // when getMeetingInfo last could not know, in ns; 0 never
+	unsure    *unsure
 	bodies    *bodies
 	pages     *pages
 	calls     map[string]handler
@@ -98,6 +97,7 @@ func New(o Options) *Gateway {
 		directory: o.Directory, meetings: o.Meetings, servers: o.Servers, log: o.Logger, now: o.Now, ready: o.Ready,
 		proxies: o.TrustedProxies,
 		brake:   newBrake(o.Now),
+		unsure:  newUnsure(o.Now),
 		bodies:  &bodies{limit: o.MaxBody, dir: o.TempDir},
 		pages:   newPages(),
 	}
@@ -172,7 +172,11 @@ func (g *Gateway) answer(r *http.Request, slug, name string, e *event) answer {
 	switch name {
 	case "create":
 	case "getMeetingInfo":
-		return g.sure(g.handle(r, slug, name, e))
+		a := g.handle(r, slug, name, e)
+		if g.unsure.check(a, e.tenant, func() string { return g.clientAddr(r).String() }) {
+			return failed(name, errUnsure)
+		}
+		return a
 	default:
 		return g.handle(r, slug, name, e)
 	}

@@ -228,6 +228,7 @@ type fakeServer struct {
 	down     time.Time              // since when it is; zero: up
 	snapshot *pool.Snapshot
 	calls    map[string]int
+	accepts  bool // takes creates and does not answer them
 	// answer, when set, may answer a call instead: with an error, or FAILED.
 	answer func(call string) (bbb.Response, error, bool)
 }
@@ -249,6 +250,7 @@ type shared struct {
 	servers map[int64]*fakeServer
 	clock   int64 // of the servers, so that createTimes differ
 	polls   uint64
+	ended   []string // internal IDs of the meetings that a call ended
 }
 
 const (
@@ -491,6 +493,9 @@ func (s *shared) serve(v *fakeServer, c bbb.Call) (bbb.Response, error) {
 		} else {
 			m = s.start(v, c)
 		}
+		if v.accepts {
+			return bbb.Response{}, errHangs
+		}
 		return response(m.life.Created(m.people > 0, key, message)), nil
 	case "isMeetingRunning":
 		return response(bbb.IsRunning(m.people > 0)), nil
@@ -503,6 +508,7 @@ func (s *shared) serve(v *fakeServer, c bbb.Call) (bbb.Response, error) {
 		return response(bbb.MeetingInfo(m.fields())), nil
 	case "end":
 		delete(v.meetings, scoped)
+		s.ended = append(s.ended, m.life.InternalID)
 		return response(bbb.EndSent()), nil
 	}
 	return bbb.Response{}, fmt.Errorf("unexpected call %s", c.Name)

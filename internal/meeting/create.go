@@ -298,6 +298,9 @@ func (r *Registry) repeat(ctx context.Context, c Claim, req Create) (out Created
 	if err := samePasswords(c, req); err != nil {
 		return Created{}, false, err
 	}
+	if r.leaveToSettle(c) {
+		return Created{}, false, errUnsettled
+	}
 	// The row changes before the server is called: no replica may release the
 	// claim because the create that was sent before has not turned up. An end
 	// that came before this create is overtaken by it.
@@ -322,6 +325,15 @@ func (r *Registry) repeat(ctx context.Context, c Claim, req Create) (out Created
 		// A server that refuses now may still hold what it was asked first.
 	}
 	return Created{}, false, errUnsettled
+}
+
+// leaveToSettle reports whether a create must not be sent again, since every time
+// begins the wait for its outcome anew: people who try again every few seconds
+// would keep the room for ever on a server that does not open it.
+func (r *Registry) leaveToSettle(c Claim) bool {
+	_, down := r.servers.DownSince(c.ServerID)
+	known, ok := r.routes.byClaim(c.ID)
+	return down || ok && r.now().Sub(known.first) > r.limits.LostAfterEmpty
 }
 
 // repeated answers a create for a meeting that exists already, by BBB's rule:

@@ -20,6 +20,8 @@ type route struct {
 	// since is when this replica first saw the claim in its present state; of an
 	// unanswered one, when it saw the last change.
 	since time.Time
+	// first is when this replica first saw the claim.
+	first time.Time
 	// people is how many the last snapshot listed in the meeting; -1 when this
 	// replica has seen none.
 	people int
@@ -66,14 +68,14 @@ func (r *routes) apply(c Claim, now time.Time) {
 		return
 	}
 	r.moment++
-	next := &route{Claim: c, known: r.moment, since: now, people: -1}
+	next := &route{Claim: c, known: r.moment, since: now, first: now, people: -1}
 	if old != nil {
 		// An unanswered claim changes when its create is sent again: from then on
 		// its outcome is awaited anew.
 		if old.State == c.State && c.State != Claimed && c.State != Unsettled {
 			next.since, next.known = old.since, old.known
 		}
-		next.people = old.people
+		next.first, next.people = old.first, old.people
 		r.remove(old)
 	}
 	if c.State.Final() {
@@ -120,7 +122,7 @@ func (r *routes) overlay(c Claim, now time.Time) {
 	}
 	r.remove(old)
 	r.moment++
-	r.add(&route{Claim: c, known: r.moment, since: now, people: old.people})
+	r.add(&route{Claim: c, known: r.moment, since: now, first: old.first, people: old.people})
 }
 
 func (r *routes) add(e *route) {

@@ -1,6 +1,8 @@
 package meeting
 
 import (
+	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -517,6 +519,7 @@ func TestSuspendedTenant(t *testing.T) {
 		_, err := w.r.Create(t.Context(), suspended, 7, w.request("r"))
 		require.ErrorIs(t, err, errSuspended)
 		w.mustCreate("r")
+		w.poll(1)
 		out, err := w.r.Create(t.Context(), suspended, 7, w.request("r"))
 		require.NoError(t, err, "a room that runs goes on")
 		require.Equal(t, "duplicateWarning", response(out.Answer).Answer.Key())
@@ -536,6 +539,7 @@ func TestJoinsHealOnce(t *testing.T) {
 		b := a.replica()
 		b.tail()
 		a.mustCreate("r")
+		a.poll(1)
 		a.on(1, func(v *fakeServer) { v.down = time.Now() })
 		time.Sleep(2 * time.Minute)
 		a.poll(1)
@@ -573,4 +577,37 @@ func TestJoinsHealOnce(t *testing.T) {
 		require.Equal(t, 2, a.count("create"))
 		require.Zero(t, a.count("end"))
 	})
+}
+
+// TestSlidesThatChokeLeaveTheOutcomeOpen holds that a create is not given up for
+// one that definitely failed because its repetition without the slides was.
+func TestSlidesThatChokeLeaveTheOutcomeOpen(t *testing.T) {
+	for name, second := range map[string]func(call string) (bbb.Response, error, bool){
+		"refused":     failsOnly("create", errRefuses),
+		"not allowed": says("create", "checksumError"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 2)
+				req := w.request("r")
+				req.Body = &Body{Open: func() (io.Reader, error) { return strings.NewReader("<modules"), nil }, Size: 8}
+				w.on(1, func(v *fakeServer) {
+					v.answer = func(call string) (bbb.Response, error, bool) {
+						w.on(1, func(v *fakeServer) {
+							w.start(v, bbb.Call{Name: "create", Query: w.claim("r").Params})
+							v.answer = second
+						})
+						return bbb.Response{Status: 500}, nil, call == "create"
+					}
+				})
+				_, err := w.r.Create(t.Context(), acme, 7, req)
+				require.ErrorIs(t, err, errUnsettled)
+				require.Equal(t, []State{Unsettled}, w.store.states("r"))
+				w.on(1, func(v *fakeServer) { v.answer = nil })
+				w.poll(1)
+				require.Equal(t, []State{Running}, w.store.states("r"))
+				require.Equal(t, []int64{1}, w.homes(Scope(acme.ScopeKey, "r")))
+			})
+		})
+	}
 }

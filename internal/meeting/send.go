@@ -35,6 +35,7 @@ var tenantFaults = map[string]bool{ //nolint:gochecknoglobals // a constant tabl
 func (r *Registry) sendCreate(ctx context.Context, c Claim, body *Body) (bbb.Answer, outcome) {
 	ctx = context.WithoutCancel(ctx)
 	call := bbb.Call{Name: "create", Query: c.Params}
+	open := false // an earlier sending may have made the meeting
 	for {
 		answer, result, choked := r.sendOnce(ctx, c, call, body)
 		if result == tenantFault && answer.Key() == "nonUniqueVoiceBridge" && call.Count("voiceBridge") > 0 {
@@ -45,8 +46,11 @@ func (r *Registry) sendCreate(ctx context.Context, c Claim, body *Body) (bbb.Ans
 			// Slides that a server chokes on (a client's wrong Content-Length cuts
 			// the XML) must not cost the class: the same create without them finds
 			// the meeting if it exists, and makes it if not.
-			body = nil
+			body, open = nil, true
 			continue
+		}
+		if open && result == serverFault {
+			result = unknown
 		}
 		return answer, result
 	}

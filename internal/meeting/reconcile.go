@@ -178,7 +178,7 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 		}
 		away := min(r.now().Sub(since), r.now().Sub(e.since))
 		limit := r.limits.LostAfterEmpty
-		if m, ok := r.lastSeen(e.Claim); ok && m.Participants > 0 {
+		if r.mayHavePeople(e.Claim) {
 			limit = r.limits.LostAfter
 		}
 		if away < limit {
@@ -201,4 +201,12 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 		case Ended, Released, Superseded:
 		}
 	}
+}
+
+// mayHavePeople reports whether the claim's server last listed people in the
+// meeting, or was never seen by this replica.
+func (r *Registry) mayHavePeople(c Claim) bool {
+	s := r.servers.Snapshot(c.ServerID)
+	m, ok := s.ByInternalID(c.InternalID)
+	return s == nil || ok && m.Participants > 0
 }

@@ -285,6 +285,7 @@ func TestServerBackWithItsMeetings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 2)
 		c := w.mustCreate("r")
+		w.poll(1)
 		w.on(1, func(v *fakeServer) { v.down = time.Now() })
 		time.Sleep(2 * time.Minute)
 		w.poll(1)
@@ -309,6 +310,7 @@ func TestOneReplicaCutOff(t *testing.T) {
 		time.Sleep(5 * time.Minute) // down, as b sees it
 		a.on(1, func(v *fakeServer) { v.down = time.Time{} })
 		a.mustCreate("r")
+		a.poll(1)
 		b.tail()
 		a.on(1, func(v *fakeServer) { v.down = time.Now().Add(-5 * time.Minute) })
 		b.poll(1)
@@ -327,6 +329,7 @@ func TestSupersedingIsMadeUpFor(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 2)
 				w.mustCreate("r")
+				w.poll(1)
 				w.on(1, func(v *fakeServer) { v.down = time.Now() })
 				time.Sleep(2 * time.Minute)
 				w.poll(1)
@@ -375,5 +378,24 @@ func TestAdopted(t *testing.T) {
 			require.Equal(t, first.Text(name), second.Text(name), name)
 		}
 		require.Equal(t, 1, b.count("create"))
+	})
+}
+
+// TestServerNeverSeen lets a replica start while it can't reach a server: for all
+// it knows there are people in the meetings there.
+func TestServerNeverSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newWorld(t, 1)
+		c := a.mustCreate("r")
+		a.enter(1, c.ScopedID, 30)
+		a.on(1, func(v *fakeServer) { v.down, v.snapshot = time.Now(), nil })
+		b := a.replica()
+		b.tail()
+		time.Sleep(5 * time.Minute)
+		b.poll(1)
+		require.Equal(t, Running, b.claim("r").State)
+		time.Sleep(lostAfter)
+		b.poll(1)
+		require.Equal(t, Lost, b.claim("r").State)
 	})
 }

@@ -95,7 +95,12 @@ func (r *Registry) reconcileGone(ctx context.Context, gone []route, present int)
 	}
 }
 
+// to proposes a state. While the store does not answer it does not: each try would
+// take its time, and a server with many claims would not be polled meanwhile.
 func (r *Registry) to(ctx context.Context, c Claim, state State, why string) {
+	if r.feed.state(r.now(), r.limits.FeedStale) == feedDown {
+		return
+	}
 	to := c
 	to.State = state
 	r.settleMove(ctx, c, to, why)

@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -398,4 +399,42 @@ func TestServerNeverSeen(t *testing.T) {
 		b.poll(1)
 		require.Equal(t, Lost, b.claim("r").State)
 	})
+}
+
+// TestPollsGoOnWhileTheStoreHangs lets a server lose many meetings while the
+// database does not answer: what can't be written down must not keep the server
+// from being polled.
+func TestPollsGoOnWhileTheStoreHangs(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 1)
+			rooms := strings.Split(strings.Repeat("r", 50), "")
+			for i := range rooms {
+				rooms[i] += strings.Repeat("x", i)
+				w.mustCreate(rooms[i])
+			}
+			w.poll(1)
+			w.store.away(func(string, State) bool {
+				time.Sleep(2 * time.Second) // as long as an operation may take
+				return true
+			})
+			require.Error(t, w.r.Tail(t.Context()))
+			if down {
+				w.on(1, func(v *fakeServer) { v.down = time.Now() })
+				time.Sleep(lostAfter)
+			} else {
+				w.restart(1)
+			}
+			began := time.Now()
+			w.poll(1)
+			require.Less(t, time.Since(began), 5*time.Second)
+
+			w.store.away(nil)
+			w.tail()
+			w.poll(1)
+			for _, id := range rooms {
+				require.NotEqual(t, Running, w.claim(id).State)
+			}
+		})
+	}
 }

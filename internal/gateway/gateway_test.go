@@ -177,6 +177,10 @@ func TestExpiredSecret(t *testing.T) {
 	require.Equal(t, "503", key("getMeetingInfo?meetingID=57"))
 	require.Equal(t, "503", key("create?meetingID=new2&name=New"))
 	require.Equal(t, "FAILEDstoreUnavailable", key("end?meetingID=57"))
+	f.store.away = false
+	require.Equal(t, "503", key("getMeetingInfo?meetingID=57"), "we know again; the LMS asks because we did not (T46)")
+	f.clock = f.clock.Add(unsureFor)
+	require.Equal(t, "FAILEDchecksumError", key("getMeetingInfo?meetingID=57"))
 }
 
 // TestPanic: a defect of ours is answered by the table too, and costs no other call.

@@ -32,10 +32,11 @@ func newUnsure(now func() time.Time) *unsure {
 }
 
 // check takes note of an answer to getMeetingInfo, and reports whether it denies a
-// meeting too soon after one that we could not know. address is asked for
+// meeting too soon after one that we could not know: LMSs end a class whatever
+// the messageKey is (an expired secret's is checksumError). address is asked for
 // only if the tenant is not known or the meeting is denied.
 func (u *unsure) check(a answer, tenant string, address func() string) (tooSoon bool) {
-	cannotKnow, denied := a.status == http.StatusServiceUnavailable, a.key == errInfoNoID.Key
+	cannotKnow, denied := a.status == http.StatusServiceUnavailable, a.result == "failed" || a.result == "denied"
 	if !cannotKnow && !denied {
 		return false
 	}

@@ -13,7 +13,7 @@ func TestUnsure(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	u := newUnsure(func() time.Time { return now })
 	cannot := answer{status: http.StatusServiceUnavailable}
-	denied := answer{status: http.StatusOK, key: "notFound"}
+	denied := answer{status: http.StatusOK, result: "failed"}
 	at := func(addr string) func() string { return func() string { return addr } }
 
 	require.False(t, u.check(denied, "acme", at("192.0.2.1")))

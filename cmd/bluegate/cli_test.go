@@ -10,7 +10,13 @@ import (
 	"github.com/bluegate/bluegate/internal/bbbsim"
 )
 
+// asProgram in the environment makes the test's binary the program itself.
+const asProgram = "BLUEGATE_TEST_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	testscript.Main(m, map[string]func(){"bluegate": main})
 }
 

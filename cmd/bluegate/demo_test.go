@@ -18,16 +18,13 @@ import (
 	"github.com/bluegate/bluegate/internal/bbb"
 )
 
-// startDemo starts the real program and returns its standard output.
+// startDemo starts the program and returns its standard output.
 func startDemo(t *testing.T, args ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	bin := t.TempDir() + "/bluegate"
-	build, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".").CombinedOutput()
-	require.NoError(t, err, string(build))
 	args = append([]string{"demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
-	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -141,7 +141,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.closers.add(func(context.Context) { _ = a.listener.Close() })
 
-	a.gateway.Store(gateway.New(gateway.Options{Logger: a.log, Ready: func() bool { return false }, MaxBody: a.config.MaxBodyBytes}))
+	a.gateway.Store(gateway.New(gateway.Options{Logger: a.log, Ready: func() bool { return false }, Now: a.now, TrustedProxies: proxies}))
 
 	// What is begun last is stopped first: no more calls, then no more work.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -349,7 +349,7 @@ func (a *App) wire(s *store.Store) *parts {
 	proxies, _ := c.proxies() // checked at the start
 	a.gateway.Store(gateway.New(gateway.Options{
 		Directory: p.directory, Meetings: p.meetings, Servers: p.pool, Logger: a.log, Registerer: a.registry,
-		Ready: a.ready.Load, Now: a.now, MaxBody: c.MaxBodyBytes, TrustedProxies: proxies,
+		Ready: a.ready.Load, Now: a.now, MaxBody: c.MaxBodyBytes, TrustedProxies: proxies, Before: a.gateway.Load(),
 	}))
 	return p
 }

@@ -47,6 +47,9 @@ type Options struct {
 	// Ready reports whether calls can be answered; before, they get what the
 	// table says for a service that is starting.
 	Ready func() bool
+	// Before is the gateway that answered until now, nil for none: whom it told
+	// that we can't know is remembered.
+	Before *Gateway
 	// MaxBody is the largest request body in bytes; 0 for 64 MiB.
 	MaxBody int64
 	// TempDir holds large bodies while they are in work; "" for the system's.
@@ -100,6 +103,9 @@ func New(o Options) *Gateway {
 		unsure:  newUnsure(o.Now),
 		bodies:  &bodies{limit: o.MaxBody, dir: o.TempDir},
 		pages:   newPages(),
+	}
+	if o.Before != nil {
+		g.unsure = o.Before.unsure
 	}
 	g.calls = map[string]handler{
 		"create":           g.create,

@@ -9,6 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestUnsureSinceTheStart has the service get ready between Chamilo's two questions.
+func TestUnsureSinceTheStart(t *testing.T) {
+	ready, f := newTestGateway(t)
+	starting := New(Options{Now: f.now, Ready: func() bool { return false }})
+	const target = "/t/acme/bigbluebutton/api/getMeetingInfo?checksum=good&meetingID="
+	require.Equal(t, http.StatusServiceUnavailable, call(starting, target+"runs").Code)
+
+	next := New(Options{
+		Directory: &f.directory, Meetings: ready.meetings, Servers: &f.servers, Now: f.now, Ready: func() bool { return true },
+		Before: starting,
+	})
+	require.Equal(t, http.StatusServiceUnavailable, call(next, target+"57").Code)
+	require.Equal(t, http.StatusOK, call(next, target+"runs").Code)
+}
+
 func TestUnsure(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	u := newUnsure(func() time.Time { return now })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -79,6 +80,11 @@ func (p *Pool) Call(ctx context.Context, serverID int64, call Call) (bbb.Respons
 	verdict = p.judge(ctx, resp, err, took)
 	if errors.Is(verdict, errFailed) {
 		m.failedAt.Store(p.o.Now().UnixNano())
+		if call.Name == "create" && resp.Status == http.StatusInternalServerError {
+			// bbb-web chokes on what some tenants put into a create: that must not
+			// take the server from the others.
+			verdict = errNeither
+		}
 	}
 	c.series.call(call.Name, resp, err, took)
 	return resp, err

@@ -95,6 +95,29 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// A create that the server chokes on may do so for what its tenant put into it (JSON
+// that is none, in groups). It must not cost the other tenants the server.
+func TestBreakerAndChokingCreates(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		f.set(1, func(f *fake) { f.status = 500 })
+		p := fakePool(t, f, Options{}, servers(1))
+		for range 20 {
+			_, err := p.Call(t.Context(), 1, named("create"))
+			require.NoError(t, err)
+		}
+		m := p.roster.Load().byID[1]
+		require.False(t, m.circuitOpen())
+		require.True(t, m.doubtful(), "all the same another server is the better choice")
+		for range 5 {
+			_, _ = p.Call(t.Context(), 1, named("create"))
+			_, _ = p.Call(t.Context(), 1, named("end"))
+		}
+		require.True(t, m.circuitOpen(), "other calls count")
+	})
+}
+
 // Polls neither open nor close a circuit.
 func TestPollsBypassTheBreaker(t *testing.T) {
 	t.Parallel()

@@ -331,6 +331,7 @@ func (a *App) wire(s *store.Store) *parts {
 		CallTimeout: c.CallTimeout, CreateTimeout: c.CreateTimeout, MaxCallsPerServer: maxCallsPerServer,
 		HighSeq: func() int64 { return p.meetings.Moment() },
 		Claims:  func(id int64) []pool.Claimed { return p.meetings.OnServer(id) },
+		InUse:   func(id int64) bool { return p.meetings.InUse(id) },
 		Polled:  func(ctx context.Context, poll pool.Poll) { p.meetings.Reconcile(ctx, poll) },
 	})
 	p.meetings = meeting.New(meeting.Options{

@@ -152,6 +152,9 @@ func (r *Registry) Owners(meetingID string, most int) []int64 {
 // cannot judge claims that became known later.
 func (r *Registry) Moment() int64 { return r.routes.now() }
 
+// InUse reports whether a live or lost meeting is known on a server.
+func (r *Registry) InUse(serverID int64) bool { return len(r.routes.onServer(serverID)) > 0 }
+
 // OnServer returns what is known to live on a server, for its load.
 func (r *Registry) OnServer(serverID int64) []pool.Claimed {
 	list := r.routes.onServer(serverID)

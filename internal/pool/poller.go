@@ -151,8 +151,8 @@ func (p *Pool) run(ctx context.Context, m *member) {
 		case <-timer.C:
 		case <-m.wake:
 		}
-		if !m.config.Load().polled() && !m.asked() {
-			timer.Stop() // until it is enabled, or somebody asks
+		if !m.config.Load().polled() && !m.asked() && !p.inUse(m) {
+			timer.Reset(p.interval())
 			continue
 		}
 		lane := p.lanes.of(m.state.Load().last)
@@ -165,6 +165,10 @@ func (p *Pool) run(ctx context.Context, m *member) {
 		p.poll(ctx, m, lane)
 		timer.Reset(max(0, p.interval()-time.Since(began)))
 	}
+}
+
+func (p *Pool) inUse(m *member) bool {
+	return p.o.InUse != nil && p.o.InUse(m.config.Load().server.ID)
 }
 
 // interval returns the time from one poll's start to the next's. Jitter keeps

@@ -519,6 +519,37 @@ func TestDisabledServer(t *testing.T) {
 	})
 }
 
+// TestDisabledServerInUse: what lives on a disabled server ends, or is lost, like
+// anything else.
+func TestDisabledServerInUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakes()
+		var used atomic.Bool
+		ss := servers(1)
+		ss[0].AdminState = Disabled
+		p := fakePool(t, f, Options{InUse: func(id int64) bool { return id == 1 && used.Load() }}, ss)
+		p.Start(t.Context())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, f.begun(1))
+
+		used.Store(true) // a replica that did not know yet placed a meeting there
+		f.set(1, func(f *fake) { f.err = errDown })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Greater(t, len(f.begun(1)), 3)
+		_, down := p.DownSince(1)
+		require.True(t, down)
+
+		used.Store(false)
+		n := len(f.begun(1))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, f.begun(1), n)
+	})
+}
+
 func TestPolledAndWaitPolled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -41,6 +41,9 @@ type Options struct {
 	// Claims returns what the registry knows to live on a server, from memory.
 	// The result isn't kept. [none]
 	Claims func(serverID int64) []Claimed
+	// InUse reports whether meetings live on a server or may come back to it: a
+	// disabled one is polled as long as it is. [never]
+	InUse func(serverID int64) bool
 	// Polled is called after every poll, successful or not, before those that
 	// wait for the poll go on. Polls of one server are reported one at a time;
 	// its next one waits for Polled to return. [none]
@@ -140,7 +143,8 @@ type config struct {
 	series    *series
 }
 
-// polled reports whether the server is polled without being asked to.
+// polled reports whether the server is polled though nobody asks and nothing
+// lives there.
 func (c *config) polled() bool { return c.server.AdminState != Disabled }
 
 // doubtful reports that the last poll failed, or a call since the last good one.

@@ -33,7 +33,11 @@ func (e sqliteEngine) connect(context.Context) (p pools, err error) {
 	// SQLite would create the file readable by everyone.
 	f, err := os.OpenFile(e.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return pools{}, fault.Wrap(fault.Unavailable, keyUnavailable, "The database file can't be opened.", err)
+		kind := fault.Unavailable
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+			kind = fault.Invalid // waiting won't help
+		}
+		return pools{}, fault.New(kind, keyUnavailable, "The database file can't be opened: "+err.Error()+".")
 	}
 	if err := f.Close(); err != nil {
 		return pools{}, err
@@ -141,7 +145,8 @@ func (sqliteEngine) scrub(err error) error {
 	if !ok {
 		return nil
 	}
-	return fmt.Errorf("sqlite: code %d (%s)", e.Code(), sqlite.ErrorCodeString[e.Code()])
+	// Only primary codes have a text; an extended one holds its own in the last byte.
+	return fmt.Errorf("sqlite: code %d (%s)", e.Code(), sqlite.ErrorCodeString[e.Code()&0xff])
 }
 
 func (sqliteEngine) statements() statements {

@@ -167,7 +167,8 @@ func TestOpenRefuses(t *testing.T) {
 	_, err := Open(t.Context(), Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "x.db")})
 	requireFault(t, err, fault.Invalid, "noKey")
 	_, err = Open(t.Context(), Options{URL: "/nowhere/at/all.db", Key: NewKey()})
-	requireFault(t, err, fault.Unavailable, "storeUnavailable")
+	requireFault(t, err, fault.Invalid, "storeUnavailable")
+	require.ErrorContains(t, err, "/nowhere/at/all.db: no such file or directory", "waiting won't help: it is said at once")
 }
 
 func TestLockServe(t *testing.T) {

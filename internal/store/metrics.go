@@ -39,6 +39,15 @@ const (
 	opConfigVersion  operation = "config_version"
 )
 
+// operations is every operation.
+func operations() []operation {
+	return []operation{
+		opPing, opSchemaVersion, opCheckSchema, opCreateTenant, opAddSecret, opExpireSecret, opRevokeSecret, opAddHost,
+		opTenants, opTenantBySlug, opSetTenantState, opListing, opAddServer, opServers, opSetServerState, opRoom,
+		opByInternalID, opClaim, opMove, opLive, opChanges, opConfigVersion,
+	}
+}
+
 const (
 	metricsNamespace = "bluegate"
 	metricsSubsystem = "store"
@@ -85,6 +94,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "errors_total",
 			Help: "Operations that failed because the database could not be asked.",
 		}, []string{"operation"}),
+	}
+	for _, op := range operations() {
+		m.errors.WithLabelValues(string(op))
 	}
 	if r == nil {
 		return m, nil

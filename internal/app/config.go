@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,16 +117,61 @@ func Load(path string) (Config, error) {
 			return c, fmt.Errorf("read the configuration %s: %w", path, plainYAML(err))
 		}
 	}
-	if err := env.ParseWithOptions(&c, env.Options{Prefix: "BLUEGATE_"}); err != nil {
-		return c, fmt.Errorf("read the configuration from the environment: %w", err)
+	if err := env.ParseWithOptions(&c, env.Options{Prefix: environmentPrefix}); err != nil {
+		return c, fmt.Errorf("read the environment: %w", plainEnvironment(err))
 	}
 	return c, c.check()
 }
 
+// environmentPrefix begins the name of every setting in the environment.
+const environmentPrefix = "BLUEGATE_"
+
+// UnknownEnvironment returns the names in the environment that look like
+// settings and are none. They are no error: Kubernetes adds some of its own
+// for a service called bluegate.
+func UnknownEnvironment() []string {
+	known := map[string]bool{environmentPrefix + "CONFIG": true}
+	for f := range reflect.TypeFor[Config]().Fields() {
+		known[environmentPrefix+f.Tag.Get("env")] = true
+	}
+	var unknown []string
+	for _, line := range os.Environ() {
+		name, value, _ := strings.Cut(line, "=")
+		if strings.HasPrefix(name, environmentPrefix) && value != "" && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// plainEnvironment says what is wrong under the names an operator knows.
+func plainEnvironment(err error) error {
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return err
+	}
+	var wrong []string
+	for _, err := range all.Errors {
+		if parse, ok := errors.AsType[env.ParseError](err); ok {
+			if f, ok := reflect.TypeFor[Config]().FieldByName(parse.Name); ok {
+				err = fmt.Errorf("%s%s: %w", environmentPrefix, f.Tag.Get("env"), parse.Err)
+			}
+		}
+		wrong = append(wrong, err.Error())
+	}
+	return errors.New(strings.Join(wrong, "; "))
+}
+
 // plainYAML says what is wrong in the operator's words, on one line.
 func plainYAML(err error) error {
-	text := strings.ReplaceAll(err.Error(), " not found in type app.Config", " is no setting")
-	return errors.New(strings.Join(strings.Fields(strings.TrimPrefix(text, "yaml: unmarshal errors:")), " "))
+	all, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	plain := strings.NewReplacer("field ", "", " not found in type app.Config", " is no setting",
+		"into app.Config", "into settings", "into time.Duration", "into a duration such as 10s")
+	return errors.New(plain.Replace(strings.Join(all.Errors, "; ")))
 }
 
 func (c Config) check() error {
@@ -138,6 +185,10 @@ func (c Config) check() error {
 	}
 	if _, err := c.proxies(); err != nil {
 		return err
+	}
+	scheme, _, _ := strings.Cut(c.database(), ":") // what follows may hold a password
+	if !slices.Contains([]string{"sqlite", "postgres", "postgresql"}, scheme) {
+		return errors.New("database_url must begin with sqlite: or postgres://")
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
@@ -246,9 +297,9 @@ func readKey(path string) (store.Key, string, error) {
 	if err != nil {
 		return store.Key{}, "", fmt.Errorf("read the encryption key: %w", err)
 	}
-	key, err := store.ParseKey(strings.TrimSpace(string(text)))
+	key, err := store.ParseKey(string(text))
 	if err != nil {
-		return store.Key{}, "", fmt.Errorf("the encryption key in %s: %w", path, err)
+		return store.Key{}, "", fmt.Errorf("%s holds no encryption key: it must be 32 random bytes, in base64 or hexadecimal", path)
 	}
 	return key, "", nil
 }

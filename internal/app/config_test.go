@@ -55,9 +55,12 @@ func TestConfigOrder(t *testing.T) {
 // TestConfigErrors: an error names the place, and says what to write instead.
 func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"listen: :1\nlisten_port: :2\n":        "line 2: field listen_port is no setting",
+		"listen: :1\nlisten_port: :2\n":        "line 2: listen_port is no setting",
 		"listen: :1\nlisten: :2\n":             "line 2",
-		"poll_interval: 10\n":                  "line 1",
+		"poll_interval: 10\n":                  "line 1: cannot unmarshal !!int `10` into a duration such as 10s",
+		"poll_interval: 10\nfoo: 1\n":          "into a duration such as 10s; line 2: foo is no setting",
+		"database_url: mysql://a:b@c/d\n":      "database_url must begin with sqlite: or postgres://",
+		"database_url: bluegate.db\n":          "database_url must begin with sqlite: or postgres://",
 		"poll_interval: ten\n":                 "line 1",
 		"poll_interval: 0s\n":                  "poll_interval is 0s: it must be more than nothing, such as 10s",
 		"call_timeout: -1s\n":                  "call_timeout is -1s",
@@ -80,7 +83,7 @@ func TestConfigErrors(t *testing.T) {
 	t.Setenv("BLUEGATE_POLL_INTERVAL", "soon")
 	_, err = app.Load("")
 	require.ErrorContains(t, err, "environment")
-	require.ErrorContains(t, err, "PollInterval")
+	require.ErrorContains(t, err, "BLUEGATE_POLL_INTERVAL")
 }
 
 // TestConfigErrorsHoldNoSecret: what is wrong with a secret setting is told

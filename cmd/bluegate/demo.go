@@ -30,14 +30,14 @@ func (r *root) demo() *cobra.Command {
 		Short: "Run a gateway with simulated BigBlueButton servers and two tenants",
 		Long: "Run a gateway with embedded defaults in a temporary directory, simulated BigBlueButton servers\n" +
 			"and the tenants acme and globex. Nothing of it outlives the program.",
-		Args: cobra.NoArgs,
+		Args: takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return d.run(cmd)
 		},
 	}
-	c.Flags().StringVar(&d.listen, "listen", "127.0.0.1:8080", "address for tenants")
-	c.Flags().StringVar(&d.adminListen, "admin-listen", "127.0.0.1:8081", "address for operators")
-	c.Flags().IntVar(&d.servers, "servers", 3, "number of simulated servers")
+	c.Flags().StringVar(&d.listen, "listen", "127.0.0.1:8080", "`ADDRESS` for tenants")
+	c.Flags().StringVar(&d.adminListen, "admin-listen", "127.0.0.1:8081", "`ADDRESS` for operators")
+	c.Flags().IntVar(&d.servers, "servers", 3, "number `N` of simulated servers")
 	c.Flags().BoolVar(&d.json, "json", false, "print one line of JSON when ready, and nothing else")
 	return c
 }

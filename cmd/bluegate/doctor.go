@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -14,12 +15,15 @@ func (r *root) doctor() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the configuration, the database and every server",
-		Args:  cobra.NoArgs,
+		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &checks{cmd: cmd}
 			c, err := app.Load(r.configFile)
 			if !d.report("configuration", err, "") {
 				return errDoctor
+			}
+			for _, name := range app.UnknownEnvironment() {
+				d.hint(name + " is no setting and has no effect")
 			}
 			s, err := app.OpenStore(cmd.Context(), c)
 			if !d.report("database, schema and encryption key", err, "") {
@@ -27,12 +31,12 @@ func (r *root) doctor() *cobra.Command {
 			}
 			defer func() { _ = s.Close() }()
 			tenants, err := s.Tenants(cmd.Context())
-			d.report("tenants", err, fmt.Sprintf("%d", len(tenants)))
+			d.report("tenants", err, strconv.Itoa(len(tenants)))
 			if err == nil && len(tenants) == 0 {
 				d.hint("there is no tenant yet: bluegate tenant create SLUG")
 			}
 			servers, err := s.Servers(cmd.Context())
-			d.report("servers", err, fmt.Sprintf("%d", len(servers)))
+			d.report("servers", err, strconv.Itoa(len(servers)))
 			if err == nil && len(servers) == 0 {
 				d.hint("there is no server yet: bluegate server add NAME --url URL --secret SECRET")
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -63,9 +64,46 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	c.PersistentFlags().StringVar(&r.configFile, "config", os.Getenv("BLUEGATE_CONFIG"),
-		"configuration file (YAML); BLUEGATE_... in the environment comes after it")
+		"YAML `FILE` with settings; BLUEGATE_... in the environment wins over it")
+	c.SetFlagErrorFunc(seeHelp)
 	c.AddCommand(r.serve(), r.demo(), r.migrate(), r.doctor(), r.version(), r.tenant(), r.server())
 	return c
+}
+
+// group is a command that only holds others, and shows them when it stands
+// alone. Cobra would do the same, and succeed, when one of them is mistyped.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+			if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+				return fmt.Errorf("%w: did you mean %s?", err, strings.Join(like, " or "))
+			}
+			return seeHelp(cmd, err)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(commands...)
+	return c
+}
+
+func seeHelp(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w (`%s --help` shows what there is)", err, cmd.CommandPath())
+}
+
+// takes refuses any other number of arguments, and shows how the command is
+// written.
+func takes(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("wrong number of arguments: write `%s`", cmd.UseLine())
+		}
+		return nil
+	}
 }
 
 // open opens the configured database for a command.

@@ -14,7 +14,7 @@ func (r *root) serve() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
-		Args:  cobra.NoArgs,
+		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := app.Load(r.configFile)
 			if err != nil {
@@ -56,9 +56,9 @@ func (r *root) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "bluegate", app.Version)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "bluegate", app.Version())
 			return err
 		},
 	}
@@ -70,7 +70,7 @@ func (r *root) migrate() *cobra.Command {
 		Short: "Bring the database's schema up to date",
 		Long: "Bring the database's schema up to date. `serve` does it by itself; several replicas may do it at once.\n" +
 			"A schema that is newer than this program is refused.",
-		Args: cobra.NoArgs,
+		Args: takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := app.Load(r.configFile)
 			if err != nil {

@@ -21,9 +21,7 @@ import (
 const defaultCapacity = 200
 
 func (r *root) server() *cobra.Command {
-	c := &cobra.Command{Use: "server", Short: "Add and list BigBlueButton servers"}
-	c.AddCommand(r.serverAdd(), r.serverList())
-	return c
+	return group("server", "Add and list BigBlueButton servers", r.serverAdd(), r.serverList())
 }
 
 func (r *root) serverAdd() *cobra.Command {
@@ -34,14 +32,14 @@ func (r *root) serverAdd() *cobra.Command {
 		Short: "Add a server after trying its URL and secret",
 		Example: "  bluegate server add bbb1 --url https://bbb1.example.com/bigbluebutton/ --secret -\n" +
 			"  (`bbb-conf --secret` on the server prints both)",
-		Args: cobra.ExactArgs(1),
+		Args: takes(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			v.Name = args[0]
 			if v.Secret, err = secretFrom(cmd.InOrStdin(), v.Secret); err != nil {
 				return err
 			}
-			if v.Secret == "" {
-				return errors.New(`there is no secret: give --secret, or --secret - and the secret on standard input`)
+			if v.APIURL == "" || v.Secret == "" {
+				return errors.New("give the server's URL and secret: --url URL --secret SECRET (`bbb-conf --secret` on the server prints both)")
 			}
 			if v.APIURL, err = pool.NormalizeURL(v.APIURL); err != nil {
 				return err
@@ -71,15 +69,12 @@ func (r *root) serverAdd() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&v.APIURL, "url", "", "API URL, which ends in /bigbluebutton/")
-	c.Flags().StringVar(&v.PublicURL, "public-url", "", "URL that browsers reach the server at, if it is another one")
-	c.Flags().StringVar(&v.Secret, "secret", "", `the server's secret; "-" reads it from standard input`)
-	c.Flags().IntVar(&v.CapacitySeats, "capacity", defaultCapacity, "participants the server is meant to carry")
-	c.Flags().StringVar(&v.Pool, "pool", "default", "pool the server belongs to")
+	c.Flags().StringVar(&v.APIURL, "url", "", "API `URL`, which ends in /bigbluebutton/")
+	c.Flags().StringVar(&v.PublicURL, "public-url", "", "`URL` that browsers reach the server at, if it is another one")
+	c.Flags().StringVar(&v.Secret, "secret", "", "the server's `SECRET`; - reads it from standard input")
+	c.Flags().IntVar(&v.CapacitySeats, "capacity", defaultCapacity, "`SEATS`: participants the server is meant to carry")
+	c.Flags().StringVar(&v.Pool, "pool", "default", "`NAME` of the pool the server belongs to")
 	c.Flags().BoolVar(&skipProbe, "skip-probe", false, "add the server without trying it")
-	if err := c.MarkFlagRequired("url"); err != nil {
-		panic(err) // the flag is defined above
-	}
 	return c
 }
 
@@ -96,7 +91,7 @@ func (r *root) serverList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List servers",
-		Args:  cobra.NoArgs,
+		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, s, err := r.open(cmd.Context())
 			if err != nil {

@@ -11,11 +11,9 @@ import (
 )
 
 func (r *root) tenant() *cobra.Command {
-	c := &cobra.Command{Use: "tenant", Short: "Create, list, suspend and resume tenants"}
-	c.AddCommand(r.tenantCreate(), r.tenantList(),
+	return group("tenant", "Create, list, suspend and resume tenants", r.tenantCreate(), r.tenantList(),
 		r.tenantState("suspend", "Refuse new rooms of a tenant; rooms that are open go on", tenant.Suspended),
 		r.tenantState("resume", "Let a suspended tenant open rooms again", tenant.Active))
-	return c
 }
 
 func (r *root) tenantCreate() *cobra.Command {
@@ -25,7 +23,7 @@ func (r *root) tenantCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create SLUG",
 		Short: "Create a tenant and print the URL and the secret for its LMS, once",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret, err := secretFrom(cmd.InOrStdin(), secret)
 			if err != nil {
@@ -58,12 +56,15 @@ func (r *root) tenantCreate() *cobra.Command {
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\nThe secret works with this URL only, not with the shared one: it is shorter than %d characters or not unique.\n",
 					tenant.MinSharedSecret)
 			}
+			if config.PublicURL == "" {
+				_, _ = fmt.Fprint(cmd.OutOrStdout(), "\nThis URL is good on this machine only: set public_url to the gateway's URL as the LMS reaches it.\n")
+			}
 			return nil
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "name for people")
-	c.Flags().StringVar(&secret, "secret", "", `secret to use instead of a new one; "-" reads it from standard input`)
-	c.Flags().StringSliceVar(&hosts, "host", nil, "host name that stands for the tenant (repeatable)")
+	c.Flags().StringVar(&name, "name", "", "`NAME` for people")
+	c.Flags().StringVar(&secret, "secret", "", "`SECRET` to use instead of a new one; - reads it from standard input")
+	c.Flags().StringSliceVar(&hosts, "host", nil, "host `NAME` that stands for the tenant (repeatable)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -73,7 +74,7 @@ func (r *root) tenantList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List tenants",
-		Args:  cobra.NoArgs,
+		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, s, err := r.open(cmd.Context())
 			if err != nil {
@@ -113,7 +114,7 @@ func (r *root) tenantState(verb, short string, state tenant.State) *cobra.Comman
 	return &cobra.Command{
 		Use:   verb + " SLUG",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Args:  takes(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, s, err := r.open(cmd.Context())
 			if err != nil {

@@ -28,9 +28,6 @@ import (
 	"github.com/bluegate/bluegate/internal/tenant"
 )
 
-// Version is the release; the build sets it.
-var Version = "dev" //nolint:gochecknoglobals // set with -ldflags -X
-
 // maxCallsPerServer bounds the calls in flight to one server.
 const maxCallsPerServer = 64
 
@@ -106,6 +103,15 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	return a, nil
 }
 
+// Version is the release, or the commit between two releases, that Go's build
+// recorded in the program.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
 func buildInfo() prometheus.Collector {
 	revision := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -118,7 +124,7 @@ func buildInfo() prometheus.Collector {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "bluegate_build_info", Help: "Always 1; the labels say what is running.",
 	}, []string{"version", "revision", "goversion"})
-	g.WithLabelValues(Version, revision, runtime.Version()).Set(1)
+	g.WithLabelValues(Version(), revision, runtime.Version()).Set(1)
 	return g
 }
 
@@ -129,15 +135,12 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	a.operator, err = lc.Listen(ctx, "tcp", a.config.AdminListen)
-	if err != nil {
-		return fmt.Errorf("listen for operators: %w (another program has the port? set admin_listen)", err)
+	if a.operator, err = listen(ctx, "admin_listen", a.config.AdminListen); err != nil {
+		return err
 	}
 	a.closers.add(func(context.Context) { _ = a.operator.Close() })
-	a.listener, err = lc.Listen(ctx, "tcp", a.config.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for tenants: %w (another program has the port? set listen)", err)
+	if a.listener, err = listen(ctx, "listen", a.config.Listen); err != nil {
+		return err
 	}
 	a.closers.add(func(context.Context) { _ = a.listener.Close() })
 
@@ -154,7 +157,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.serve(a.operator, newHTTPServer(admin.New(admin.Options{Gatherer: a.registry, Ready: a.Ready, Pprof: a.config.Pprof})))
 	tenants := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.gateway.Load().ServeHTTP(w, r) }))
 	a.serve(limitPerAddress(a.listener, a.config.ConnectionsPerAddress, proxies), tenants)
-	a.log.Info("listening", "tenants", a.listener.Addr().String(), "operators", a.operator.Addr().String(), "version", Version)
+	a.log.Info("listening", "tenants", a.listener.Addr().String(), "operators", a.operator.Addr().String(), "version", Version())
 	return nil
 }
 
@@ -213,6 +216,7 @@ func (a *App) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ShutdownTimeout)
 	defer cancel()
 	a.stopping.Store(true)
+	a.log.Info("stopping", "longest", a.config.ShutdownTimeout.String())
 	a.closers.run(ctx)
 }
 

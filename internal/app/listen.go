@@ -1,10 +1,14 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +31,20 @@ func newHTTPServer(h http.Handler) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 	}
+}
+
+// listen opens an address. The error names the setting it is from and says what
+// to do.
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is %s, which another program uses: stop that one or choose another address", setting, addr)
+	case err != nil:
+		return nil, fmt.Errorf("%s is %q, which can't be listened on: %w", setting, addr, err)
+	}
+	return l, nil
 }
 
 // perAddress bounds how many connections one client address may hold. Further

@@ -178,15 +178,16 @@ func TestPortTaken(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = taken.Close() })
 	for setting, change := range map[string]func(c *app.Config){
-		"listen for tenants":   func(c *app.Config) { c.Listen = taken.Addr().String() },
-		"listen for operators": func(c *app.Config) { c.AdminListen = taken.Addr().String() },
+		"listen":       func(c *app.Config) { c.Listen = taken.Addr().String() },
+		"admin_listen": func(c *app.Config) { c.AdminListen = taken.Addr().String() },
 	} {
 		c := app.Default()
 		c.Listen, c.AdminListen, c.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 		change(&c)
 		a, err := app.New(c, app.NewLogger(c, io.Discard))
 		require.NoError(t, err)
-		require.ErrorContains(t, a.Start(t.Context()), setting)
+		require.EqualError(t, a.Start(t.Context()), setting+" is "+taken.Addr().String()+
+			", which another program uses: stop that one or choose another address")
 		a.Stop(context.Background())
 	}
 }

@@ -164,9 +164,12 @@ func (s *memStore) Live(context.Context) ([]Claim, int64, error) {
 	return list, s.seq, nil
 }
 
-func (s *memStore) Changes(_ context.Context, floor int64, known func(id, seq int64) bool) ([]Claim, error) {
+func (s *memStore) Changes(ctx context.Context, floor int64, known func(id, seq int64) bool) ([]Claim, error) {
 	if err := s.enter("Changes", ""); err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, errAway
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,5 +225,21 @@ func TestNewGenerationEndsTheOld(t *testing.T) {
 		require.Len(t, c.r.OnServer(1), 1)
 		b.tail()
 		require.Len(t, b.r.OnServer(1), 1)
+	})
+}
+
+// TestListThatIsHungUpOn holds that a client which goes away says nothing of the
+// store: what is known must not be taken for all that can be known.
+func TestListThatIsHungUpOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		time.Sleep(3 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.store.away(func(string, State) bool {
+			cancel()
+			return false
+		})
+		_, _ = w.r.List(ctx, acmeID)
+		require.NotEqual(t, feedDown, w.r.feed.state(w.r.now(), w.r.limits.FeedStale))
 	})
 }

@@ -201,7 +201,7 @@ func (r *Registry) IsRunning(ctx context.Context, tenantID int64, id string) (Re
 func (r *Registry) List(ctx context.Context, tenantID int64) (Read, error) {
 	list := r.routes.ofTenant(tenantID)
 	if len(list) == 0 && !r.Known() {
-		if err := r.Tail(ctx); err != nil {
+		if err := r.Tail(context.WithoutCancel(ctx)); err != nil { // a client that hangs up is no failure of the store
 			return Read{}, err
 		}
 		list = r.routes.ofTenant(tenantID)

@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/bluegate/bluegate/internal/bbb"
@@ -31,7 +32,11 @@ func (r *Registry) Join(ctx context.Context, t tenant.Tenant, call bbb.Call) (Cl
 		if f := r.flights.under(room{t.ID, c.ExternalID}); f != nil {
 			_, _ = f.wait(ctx) // whatever it came to, the claim tells
 		}
+		was := c
 		c, err = r.reopen(ctx, t, c.ExternalID)
+		if c.ID != was.ID && call.Value("createTime") == strconv.FormatInt(was.CreateTime, 10) {
+			call = call.Without("createTime") // the healed life is meant as well
+		}
 		if fault.Is(err, fault.NotFound) {
 			return Claim{}, bbb.Call{}, errNoMeeting
 		}

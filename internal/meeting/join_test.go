@@ -1,7 +1,10 @@
 package meeting
 
 import (
+	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,4 +21,26 @@ func TestForServer(t *testing.T) {
 	} {
 		require.Equal(t, want, forServer(bbb.Call{Name: "join", Query: query}).Query, query)
 	}
+}
+
+// TestJoinThatHealsGoesIn lets an LMS say which life of the room it means, as
+// Moodle does: the healed one has another createTime and is meant as well.
+func TestJoinThatHealsGoesIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		old := w.mustCreate("r")
+		w.poll(1)
+		join := bbb.Call{Name: "join"}.With("meetingID", "r").With("fullName", "Ada").With("createTime", strconv.FormatInt(old.CreateTime, 10))
+		earlier := join.With("createTime", "77")
+		w.on(1, func(v *fakeServer) { v.down = time.Now() })
+		time.Sleep(2 * time.Minute)
+		w.poll(1)
+		_, call, err := w.r.Join(t.Context(), acme, join)
+		require.NoError(t, err)
+		require.NotContains(t, call.Query, "createTime")
+		require.NotEqual(t, old.CreateTime, w.claim("r").CreateTime)
+		_, call, err = w.r.Join(t.Context(), acme, earlier)
+		require.NoError(t, err)
+		require.Equal(t, "77", call.Value("createTime"), "another life's is for the server to refuse")
+	})
 }

@@ -343,18 +343,6 @@ func (p *Pool) Snapshot(id int64) *Snapshot {
 	return m.snapshot.Load()
 }
 
-// Snapshots returns the last snapshot of every server that has one.
-func (p *Pool) Snapshots() []*Snapshot {
-	members := p.roster.Load().list
-	out := make([]*Snapshot, 0, len(members))
-	for _, m := range members {
-		if s := m.snapshot.Load(); s != nil {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 // Polled reports whether every server that is not disabled was polled once,
 // successfully or not. Once it was true with servers it stays so: a server that
 // is added later doesn't take readiness away.

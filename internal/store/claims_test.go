@@ -245,7 +245,7 @@ func TestClaimAndRelease(t *testing.T) {
 	})
 }
 
-// TestTenantsDontMeet holds law 1 for claims.
+// TestTenantsDontMeet: a tenant neither sees nor changes the claims of another.
 func TestTenantsDontMeet(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {
 		w, ctx := newWorld(t, url), t.Context()

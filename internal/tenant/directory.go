@@ -121,11 +121,6 @@ func (d *Directory) Tenant(id int64) (Tenant, bool) {
 	return d.index.Load().byID(id).tenantOrNone()
 }
 
-// BySlugName returns a tenant by slug.
-func (d *Directory) BySlugName(slug string) (Tenant, bool) {
-	return d.index.Load().bySlug(slug).tenantOrNone()
-}
-
 // Tenants returns every tenant, by ID.
 func (d *Directory) Tenants() []Tenant {
 	ix := d.index.Load()

@@ -28,7 +28,7 @@ type Tenant struct {
 	Slug string // part of the tenant's URL, unique, immutable
 	Name string // for people
 	// ScopeKey prefixes every meeting ID of the tenant on the servers
-	// (DESIGN: 4-8 characters [a-z0-9], the first one g-z). Immutable, never
+	// (4-8 characters [a-z0-9], the first one g-z). Immutable, never
 	// re-used, unique.
 	ScopeKey  string
 	State     State

@@ -21,7 +21,10 @@ import (
 const defaultCapacity = 200
 
 func (r *root) server() *cobra.Command {
-	return group("server", "Add and list BigBlueButton servers", r.serverAdd(), r.serverList())
+	return group("server", "Add, list, drain and change BigBlueButton servers", r.serverAdd(), r.serverList(), r.serverSetSecret(),
+		r.serverState("drain", "Place no new meetings on a server; those it has go on", pool.Draining),
+		r.serverState("disable", "Like drain, and stop polling the server once it has no meetings", pool.Disabled),
+		r.serverState("enable", "Place new meetings on a server again", pool.Enabled))
 }
 
 func (r *root) serverAdd() *cobra.Command {

@@ -30,6 +30,7 @@ const (
 	opAddServer      operation = "add_server"
 	opServers        operation = "servers"
 	opSetServerState operation = "set_server_admin_state"
+	opRekeyServer    operation = "rekey_server"
 	opRoom           operation = "room"
 	opByInternalID   operation = "by_internal_id"
 	opClaim          operation = "claim"
@@ -43,7 +44,7 @@ const (
 func operations() []operation {
 	return []operation{
 		opPing, opSchemaVersion, opCheckSchema, opCreateTenant, opAddSecret, opExpireSecret, opRevokeSecret, opAddHost,
-		opTenants, opTenantBySlug, opSetTenantState, opListing, opAddServer, opServers, opSetServerState, opRoom,
+		opTenants, opTenantBySlug, opSetTenantState, opListing, opAddServer, opServers, opSetServerState, opRekeyServer, opRoom,
 		opByInternalID, opClaim, opMove, opLive, opChanges, opConfigVersion,
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"gorm.io/gorm"
 
@@ -112,9 +113,35 @@ func (s *Store) SetServerAdminState(ctx context.Context, id int64, st pool.Admin
 		return err
 	}
 	return s.configure(ctx, opSetServerState, func(tx *gorm.DB) error {
-		return oneRow(tx.Exec("UPDATE servers SET admin_state = ? WHERE id = ?", string(st), id),
-			fault.New(fault.NotFound, "serverNotFound", "There is no such server."))
+		return oneRow(tx.Exec("UPDATE servers SET admin_state = ? WHERE id = ?", string(st), id), errNoServer())
 	})
+}
+
+// SetServerSecret changes a server's secret and the algorithm to sign with.
+// Errors: fault.Invalid, fault.NotFound "serverNotFound", fault.Unavailable.
+func (s *Store) SetServerSecret(ctx context.Context, id int64, secret, algorithm string) error {
+	if secret == "" {
+		return fault.New(fault.Invalid, "invalidServer", "A server needs a secret.")
+	}
+	if err := errors.Join(checkSecret(secret), checkAlgorithm(algorithm)); err != nil {
+		return err
+	}
+	return s.configure(ctx, opRekeyServer, func(tx *gorm.DB) error {
+		return oneRow(tx.Exec("UPDATE servers SET key_id = ?, sealed_secret = ?, algorithm = ? WHERE id = ?",
+			s.sealer.keyID, s.sealer.seal(sealServerSecret, 0, []byte(secret)), algorithm, id), errNoServer())
+	})
+}
+
+func errNoServer() *fault.Error {
+	return fault.New(fault.NotFound, "serverNotFound", "There is no such server.")
+}
+
+func checkAlgorithm(name string) error {
+	switch name {
+	case "sha1", "sha256", "sha384", "sha512":
+		return nil
+	}
+	return fault.New(fault.Invalid, "invalidAlgorithm", "The algorithm must be sha1, sha256, sha384 or sha512.")
 }
 
 func checkServer(v pool.Server) error {
@@ -129,10 +156,8 @@ func checkServer(v pool.Server) error {
 			return err
 		}
 	}
-	switch v.Algorithm {
-	case "sha1", "sha256", "sha384", "sha512":
-	default:
-		return fault.New(fault.Invalid, "invalidAlgorithm", "The algorithm must be sha1, sha256, sha384 or sha512.")
+	if err := checkAlgorithm(v.Algorithm); err != nil {
+		return err
 	}
 	switch {
 	case v.Name == "" || v.APIURL == "" || v.Secret == "":

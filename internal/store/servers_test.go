@@ -50,6 +50,12 @@ func TestServers(t *testing.T) {
 		requireFault(t, s.SetServerAdminState(ctx, plain.ID, "odd"), fault.Invalid, "invalidState")
 		requireFault(t, s.SetServerAdminState(ctx, 4711, pool.Enabled), fault.NotFound, "serverNotFound")
 
+		require.NoError(t, s.SetServerSecret(ctx, full.ID, "changed", "sha1"))
+		full.Secret, full.Algorithm = "changed", "sha1"
+		requireFault(t, s.SetServerSecret(ctx, full.ID, "", "sha1"), fault.Invalid, "invalidServer")
+		requireFault(t, s.SetServerSecret(ctx, full.ID, "x", "md5"), fault.Invalid, "invalidAlgorithm")
+		requireFault(t, s.SetServerSecret(ctx, 4711, "x", "sha1"), fault.NotFound, "serverNotFound")
+
 		all, err := s.Servers(ctx)
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff([]pool.Server{plain, full}, all))

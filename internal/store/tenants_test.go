@@ -235,6 +235,7 @@ func TestConfigVersion(t *testing.T) {
 			"expire": func() error { return w.ExpireSecret(ctx, w.tenant.ID, w.secret.ID, &at) },
 			"revoke": func() error { return w.RevokeSecret(ctx, w.tenant.ID, extra.ID) },
 			"server": func() error { w.addServer("bbb2"); return nil },
+			"key":    func() error { return w.SetServerSecret(ctx, w.server.ID, "changed", "sha1") },
 			"admin":  func() error { return w.SetServerAdminState(ctx, w.server.ID, "draining") },
 		} {
 			before := version()

@@ -216,7 +216,9 @@ func (a *App) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ShutdownTimeout)
 	defer cancel()
 	a.stopping.Store(true)
-	a.log.Info("stopping", "longest", a.config.ShutdownTimeout.String())
+	if a.listener != nil {
+		a.log.Info("stopping", "longest", a.config.ShutdownTimeout.String())
+	}
 	a.closers.run(ctx)
 }
 

@@ -276,7 +276,7 @@ func (c Config) Key() (key store.Key, made string, err error) {
 			"to the same 32 bytes on every replica; `openssl rand -base64 32` makes one")
 	}
 	path := filepath.Join(c.DataDir, "encryption.key")
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return readKey(path)
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {

@@ -151,6 +151,11 @@ func TestEncryptionKey(t *testing.T) {
 	require.ErrorContains(t, err, "BLUEGATE_ENCRYPTION_KEY")
 	require.ErrorContains(t, err, "openssl rand -base64 32", "the line to paste")
 
+	single := app.Default()
+	single.DataDir = configFile(t, "a file") // what can't be looked at is no reason to make a new key
+	_, _, err = single.Key()
+	require.ErrorContains(t, err, "read the encryption key")
+
 	c.EncryptionKeyFile = filepath.Join(c.DataDir, "none.key")
 	_, _, err = c.Key()
 	require.ErrorContains(t, err, "none.key")

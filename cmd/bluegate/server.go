@@ -75,7 +75,7 @@ func (r *root) serverAdd() *cobra.Command {
 	c.Flags().StringVar(&v.APIURL, "url", "", "API `URL`, which ends in /bigbluebutton/")
 	c.Flags().StringVar(&v.PublicURL, "public-url", "", "`URL` that browsers reach the server at, if it is another one")
 	c.Flags().StringVar(&v.Secret, "secret", "", "the server's `SECRET`; - reads it from standard input")
-	c.Flags().IntVar(&v.CapacitySeats, "capacity", defaultCapacity, "`SEATS`: participants the server is meant to carry")
+	c.Flags().IntVar(&v.CapacitySeats, "capacity", defaultCapacity, "how many participants (`SEATS`) the server is meant to carry")
 	c.Flags().StringVar(&v.Pool, "pool", "default", "`NAME` of the pool the server belongs to")
 	c.Flags().BoolVar(&skipProbe, "skip-probe", false, "add the server without trying it")
 	return c

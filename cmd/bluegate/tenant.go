@@ -62,7 +62,7 @@ func (r *root) tenantCreate() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "`NAME` for people")
+	c.Flags().StringVar(&name, "name", "", "the `NAME` that people see")
 	c.Flags().StringVar(&secret, "secret", "", "`SECRET` to use instead of a new one; - reads it from standard input")
 	c.Flags().StringSliceVar(&hosts, "host", nil, "host `NAME` that stands for the tenant (repeatable)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -74,7 +74,7 @@ func (r *root) serverSetSecret() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&secret, "secret", "", `the server's new secret; "-" reads it from standard input`)
+	c.Flags().StringVar(&secret, "secret", "", "the server's new `SECRET`; - reads it from standard input")
 	c.Flags().BoolVar(&skipProbe, "skip-probe", false, "change the secret without trying it")
 	return c
 }

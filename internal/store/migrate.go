@@ -140,7 +140,7 @@ func (s *Store) checkKey(planted string) error {
 		return nil
 	}
 	return fault.Newf(fault.Conflict, "wrongKey",
-		"The encryption key %s is not the one this database was set up with.", s.sealer.keyID)
+		"The encryption key %s is not the one this database was set up with: put that one back.", s.sealer.keyID)
 }
 
 func errTooOld(current, want int64) *fault.Error {

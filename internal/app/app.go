@@ -40,15 +40,15 @@ type App struct {
 	now      func() time.Time   // the gateway's clock; tests set another
 	tune     func(*http.Server) // nil, but in tests that can't wait for time-outs
 
-	gateway  atomic.Pointer[gateway.Gateway]
-	ready    atomic.Bool
-	stopping atomic.Bool
-	changed  chan struct{} // closed when ready
-	failed   chan error    // what made it impossible to go on
-	listener net.Listener
-	operator net.Listener
-	closers  closers
-	parts    atomic.Pointer[parts]
+	gateway     atomic.Pointer[gateway.Gateway]
+	ready       atomic.Bool
+	stopping    atomic.Bool
+	becameReady chan struct{} // closed then
+	failed      chan error    // what made it impossible to go on
+	listener    net.Listener
+	operator    net.Listener
+	closers     closers
+	parts       atomic.Pointer[parts]
 }
 
 // parts are what exists once the database could be opened.
@@ -97,7 +97,7 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	}
 	a := &App{
 		config: c, log: log, key: key, registry: prometheus.NewRegistry(), now: time.Now,
-		changed: make(chan struct{}), failed: make(chan error, 1),
+		becameReady: make(chan struct{}), failed: make(chan error, 1),
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	return a, nil
@@ -200,7 +200,7 @@ func (a *App) Ready() bool { return a.ready.Load() && !a.stopping.Load() }
 // WaitReady waits until the app is ready, fails, or ctx is done.
 func (a *App) WaitReady(ctx context.Context) error {
 	select {
-	case <-a.changed:
+	case <-a.becameReady:
 		return nil
 	case err := <-a.failed:
 		a.fail(err)
@@ -267,7 +267,7 @@ func (a *App) boot(ctx context.Context) {
 		a.log.Warn("not every server was polled in the time for starting", "error", err)
 	}
 	a.ready.Store(true)
-	close(a.changed)
+	close(a.becameReady)
 	a.log.Info("ready", "tenants", len(p.directory.Tenants()), "servers", len(p.pool.Servers()))
 	a.follow(ctx, p)
 }
@@ -276,27 +276,10 @@ func (a *App) boot(ctx context.Context) {
 func (a *App) openStore(ctx context.Context) (*store.Store, error) {
 	var s *store.Store
 	err := a.retry(ctx, "open the database", func() (err error) {
-		s, err = store.Open(ctx, store.Options{URL: a.config.database(), Key: a.key, Logger: a.log, Registerer: a.onceRegistered()})
+		s, err = store.Open(ctx, store.Options{URL: a.config.database(), Key: a.key, Logger: a.log, Registerer: a.registry})
 		return err
 	})
 	return s, err
-}
-
-// onceRegistered lets a try that is repeated register its metrics again.
-func (a *App) onceRegistered() prometheus.Registerer { return &replacing{a.registry} }
-
-// replacing registers a collector in place of an earlier one of the same name.
-type replacing struct{ *prometheus.Registry }
-
-// MustRegister implements prometheus.Registerer.
-func (r *replacing) MustRegister(cs ...prometheus.Collector) {
-	for _, c := range cs {
-		var dup prometheus.AlreadyRegisteredError
-		if err := r.Register(c); errors.As(err, &dup) {
-			r.Unregister(dup.ExistingCollector)
-			r.Registry.MustRegister(c)
-		}
-	}
 }
 
 // retry repeats what is unavailable until it works or the app stops; any other

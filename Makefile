@@ -48,7 +48,7 @@ bench: deps ## run the benchmarks and print their ratios (docs/performance.md)
 		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -r -n 1 dirname | sort -u | sed 's|^|./|' | \
 			grep -vx -e ./internal/app -e ./internal/pool)
 
-vet:
+vet: ## look for suspicious code
 	@$(GO) vet ./...
 
 lint: $(GOLANGCI_LINT) ## check style, layering and common mistakes

@@ -27,7 +27,7 @@ func New(o Options) http.Handler {
 	e.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c *gin.Context) {
 		if !o.Ready() {
-			c.String(http.StatusServiceUnavailable, "starting\n")
+			c.String(http.StatusServiceUnavailable, "not ready\n")
 			return
 		}
 		c.String(http.StatusOK, "ok\n")

@@ -150,7 +150,7 @@ func TestLife_EndOfAnUnknownCreate(t *testing.T) {
 		require.Equal(t, "sentEndMeetingRequest", acme.Call("end", "meetingID", "r").Answer(t).Key())
 		c, ok := e.Claim("acme", "r")
 		require.True(t, ok)
-		require.Equal(t, meeting.Unsettled, c.State)
+		require.Equal(t, meeting.Unknown, c.State)
 		require.True(t, c.EndRequested)
 		require.Equal(t, "meetingForciblyEnded", join(acme, "r").Answer(t).Key())
 		_, ok = tried(acme.Info("r"))

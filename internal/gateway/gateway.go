@@ -142,7 +142,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.engine.S
 
 func (g *Gateway) readyz(c *gin.Context) {
 	if !g.ready() {
-		c.String(http.StatusServiceUnavailable, "starting\n")
+		c.String(http.StatusServiceUnavailable, "not ready\n")
 		return
 	}
 	c.String(http.StatusOK, "ok\n")
@@ -262,7 +262,9 @@ func (g *Gateway) servesExpired(ctx context.Context, r *request) error {
 }
 
 func (g *Gateway) failed(r *http.Request, name string, req *request, err error, e *event) answer {
-	e.cause = fault.As(err).Err
+	if e.reason == "" { // else the cause only repeats it
+		e.cause = fault.As(err).Err
+	}
 	if name == "join" {
 		return g.joinFailed(r, req, err)
 	}

@@ -15,8 +15,8 @@ type State string
 const (
 	// Claimed: the row is committed, the server has not answered the create.
 	Claimed State = "claimed"
-	// Unsettled is DESIGN's "unknown": the create's outcome is not known.
-	Unsettled State = "unknown"
+	// Unknown: the server may or may not have created it.
+	Unknown State = "unknown"
 	// Running: the server has the meeting.
 	Running State = "running"
 	// Ending: the tenant wants it ended and the server may not have done so yet.
@@ -47,8 +47,8 @@ type Claim struct {
 	ScopedID   string
 	InternalID string
 	CreateTime int64
-	AttendeePW string
-	// ModeratorPW and AttendeePW are the passwords the server was given.
+	// AttendeePW and ModeratorPW are the passwords the server was given.
+	AttendeePW  string
 	ModeratorPW string
 	// Ref is our own unguessable reference; it is planted in the meeting's
 	// metadata, with a MAC, and proves on adoption that a meeting is ours.

@@ -100,7 +100,7 @@ func (r *Registry) create(ctx context.Context, t tenant.Tenant, secretID int64, 
 			if !moved {
 				return out, err
 			}
-		case Unsettled:
+		case Unknown:
 			out, moved, err := r.repeat(ctx, c, req)
 			if !moved {
 				return out, err
@@ -167,7 +167,7 @@ func (r *Registry) place(ctx context.Context, t tenant.Tenant, secretID int64, r
 			return out, moved, nil
 		case unknown:
 			to := c
-			to.State = Unsettled
+			to.State = Unknown
 			r.settleMove(context.WithoutCancel(ctx), c, to, "create not answered")
 			return Created{}, false, errUnsettled
 		case tenantFault:
@@ -305,7 +305,7 @@ func (r *Registry) repeat(ctx context.Context, c Claim, req Create) (out Created
 	// claim because the create that was sent before has not turned up. An end
 	// that came before this create is overtaken by it.
 	to := c
-	to.State, to.EndRequested = Unsettled, false
+	to.State, to.EndRequested = Unknown, false
 	c, err = r.move(ctx, c, to)
 	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
 		return Created{}, true, nil

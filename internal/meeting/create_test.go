@@ -57,13 +57,13 @@ func TestCreateOutcomes(t *testing.T) {
 		creates int
 	}{
 		"refuses connections":       {failsOnly("create", errRefuses), []State{Released, Running}, nil, 2},
-		"hangs":                     {failsOnly("create", errHangs), []State{Unsettled}, errUnsettled, 1},
+		"hangs":                     {failsOnly("create", errHangs), []State{Unknown}, errUnsettled, 1},
 		"server fault":              {says("create", "internalError"), []State{Released, Running}, nil, 2},
 		"tenant fault":              {says("create", "sizeError"), []State{Released}, fault.New(fault.Invalid, "sizeError", ""), 1},
 		"old copy, other passwords": {says("create", "idNotUnique"), []State{Released, Running}, nil, 2},
-		"500":                       {func(name string) (bbb.Response, error, bool) { return bbb.Response{Status: 500}, nil, name == "create" }, []State{Unsettled}, errUnsettled, 1},
-		"no XML":                    {odd("hello"), []State{Unsettled}, errUnsettled, 1},
-		"SUCCESS of nothing":        {odd("<response><returncode>SUCCESS</returncode></response>"), []State{Unsettled}, errUnsettled, 1},
+		"500":                       {func(name string) (bbb.Response, error, bool) { return bbb.Response{Status: 500}, nil, name == "create" }, []State{Unknown}, errUnsettled, 1},
+		"no XML":                    {odd("hello"), []State{Unknown}, errUnsettled, 1},
+		"SUCCESS of nothing":        {odd("<response><returncode>SUCCESS</returncode></response>"), []State{Unknown}, errUnsettled, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestStoreFails(t *testing.T) {
 			require.Equal(t, Claimed, w.claim("r").State)
 			time.Sleep(settles)
 			w.poll(1)
-			require.Equal(t, Unsettled, w.claim("r").State)
+			require.Equal(t, Unknown, w.claim("r").State)
 			time.Sleep(settles)
 			w.poll(1)
 			require.Equal(t, Released, w.claim("r").State)
@@ -352,7 +352,7 @@ func TestStoreFails(t *testing.T) {
 	t.Run("repeating it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 2)
-			w.placed(t, "r", Unsettled)
+			w.placed(t, "r", Unknown)
 			w.store.away(func(method string, _ State) bool { return method == "Move" })
 			_, err := w.create("r")
 			require.True(t, fault.Is(err, fault.Unavailable), err)
@@ -411,7 +411,7 @@ func TestEndBeforeTheAnswer(t *testing.T) {
 			require.ErrorIs(t, err, errUnsettled)
 			require.NoError(t, w.r.End(t.Context(), acmeID, "r"))
 			require.NoError(t, w.r.End(t.Context(), acmeID, "r"))
-			require.Equal(t, Unsettled, w.claim("r").State)
+			require.Equal(t, Unknown, w.claim("r").State)
 			w.poll(1)
 			require.Equal(t, 1, w.count("end"))
 			require.Empty(t, w.homes("kacme-r"))
@@ -602,7 +602,7 @@ func TestSlidesThatChokeLeaveTheOutcomeOpen(t *testing.T) {
 				})
 				_, err := w.r.Create(t.Context(), acme, 7, req)
 				require.ErrorIs(t, err, errUnsettled)
-				require.Equal(t, []State{Unsettled}, w.store.states("r"))
+				require.Equal(t, []State{Unknown}, w.store.states("r"))
 				w.on(1, func(v *fakeServer) { v.answer = nil })
 				w.poll(1)
 				require.Equal(t, []State{Running}, w.store.states("r"))

@@ -73,7 +73,7 @@ func (r *Registry) reopenOnce(ctx context.Context, t tenant.Tenant, c Claim) (ou
 			return Created{}, nil
 		}
 		out, _, err = r.repeat(ctx, c, Create{})
-	case Unsettled:
+	case Unknown:
 		out, _, err = r.repeat(ctx, c, Create{})
 	case Running, Ending, Ended, Released, Superseded:
 	}

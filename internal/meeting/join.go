@@ -28,7 +28,7 @@ func (r *Registry) Join(ctx context.Context, t tenant.Tenant, call bbb.Call) (Cl
 	}
 	switch c.State {
 	case Running:
-	case Claimed, Unsettled, Lost: // reopen looks closer
+	case Claimed, Unknown, Lost: // reopen looks closer
 		if f := r.flights.under(room{t.ID, c.ExternalID}); f != nil {
 			_, _ = f.wait(ctx) // whatever it came to, the claim tells
 		}

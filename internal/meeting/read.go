@@ -190,7 +190,7 @@ func (r *Registry) IsRunning(ctx context.Context, tenantID int64, id string) (Re
 	case Lost:
 		m, _ := r.lastSeen(c)
 		out.Answer = bbb.IsRunning(m.Bool("running"))
-	case Claimed, Unsettled, Ended, Released, Superseded:
+	case Claimed, Unknown, Ended, Released, Superseded:
 		out.Answer = bbb.IsRunning(false) // nobody was told that it exists
 	}
 	return out, nil
@@ -252,7 +252,7 @@ func (r *Registry) End(ctx context.Context, tenantID int64, id string) error {
 				return errNotFound
 			}
 			return nil
-		case Claimed, Unsettled:
+		case Claimed, Unknown:
 			to.EndRequested = true
 		case Lost:
 			to.State = Ended

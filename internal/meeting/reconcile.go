@@ -46,9 +46,9 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 		case Claimed:
 			// Its replica would have recorded the outcome by now.
 			if r.now().Sub(e.since) > r.limits.CreateTimeout+r.limits.UnknownSettles {
-				r.to(ctx, e.Claim, Unsettled, "left behind")
+				r.to(ctx, e.Claim, Unknown, "left behind")
 			}
-		case Unsettled:
+		case Unknown:
 			// The deadline had passed when it became unknown, if it was not cut short before.
 			if p.Snapshot.At.Sub(e.since) >= r.limits.CreateTimeout+r.limits.UnknownSettles {
 				r.reserve.Release(ctx, e.Ref)
@@ -139,7 +139,7 @@ func scopedIndex(s *pool.Snapshot) map[string]bbb.Meeting {
 // reconcileFound is for a claim whose meeting the server has.
 func (r *Registry) reconcileFound(ctx context.Context, c Claim, m bbb.Meeting) {
 	switch c.State {
-	case Claimed, Unsettled:
+	case Claimed, Unknown:
 		to := c
 		to.State, to.InternalID, to.CreateTime = Running, m.InternalID, m.CreateTime
 		to.Answer = r.adoptedAnswer(to, m)
@@ -192,11 +192,11 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 		switch e.State {
 		case Running:
 			r.to(ctx, e.Claim, Lost, "its server is down for too long")
-		case Unsettled:
+		case Unknown:
 			r.reserve.Release(ctx, e.Ref)
 			r.to(ctx, e.Claim, Released, "its server is down for too long")
 		case Claimed:
-			r.to(ctx, e.Claim, Unsettled, "left behind")
+			r.to(ctx, e.Claim, Unknown, "left behind")
 		case Ending: // the room must not wait for ever for a server that won't return
 			r.to(ctx, e.Claim, Ended, "its server is down for too long")
 		case Lost:

@@ -30,8 +30,8 @@ func TestReconcileTable(t *testing.T) {
 		ends                            int // end calls when found
 	}
 	for _, c := range []row{
-		{Claimed, Running, Claimed, Unsettled, Claimed, Claimed, Unsettled, 0},
-		{Unsettled, Running, Unsettled, Released, Unsettled, Unsettled, Released, 0},
+		{Claimed, Running, Claimed, Unknown, Claimed, Claimed, Unknown, 0},
+		{Unknown, Running, Unknown, Released, Unknown, Unknown, Released, 0},
 		{Running, Running, Ended, Ended, Running, Running, Lost, 0},
 		{Ending, Ending, Ended, Ended, Ending, Ending, Ended, 1},
 		{Lost, Running, Lost, Ended, Lost, Lost, Ended, 0},
@@ -97,10 +97,10 @@ func TestUnknownSettlesByALateLook(t *testing.T) {
 		w.on(1, func(v *fakeServer) { v.answer = failsOnly("create", errHangs) })
 		_, err := w.create("r")
 		require.ErrorIs(t, err, errUnsettled)
-		require.Equal(t, Unsettled, w.claim("r").State)
+		require.Equal(t, Unknown, w.claim("r").State)
 		time.Sleep(settles - 2*time.Millisecond)
 		w.poll(1)
-		require.Equal(t, Unsettled, w.claim("r").State)
+		require.Equal(t, Unknown, w.claim("r").State)
 
 		// The tenant repeats: the wait for that create begins anew.
 		_, err = w.create("r")
@@ -108,7 +108,7 @@ func TestUnknownSettlesByALateLook(t *testing.T) {
 		early := w.look(1, w.r.Moment())
 		time.Sleep(settles)
 		w.r.Reconcile(t.Context(), early)
-		require.Equal(t, Unsettled, w.claim("r").State, "that look began too early")
+		require.Equal(t, Unknown, w.claim("r").State, "that look began too early")
 		w.poll(1)
 		require.Equal(t, Released, w.claim("r").State)
 		require.Zero(t, w.homes(Scope(acme.ScopeKey, "r")))

@@ -280,7 +280,7 @@ func (r *Registry) saveUnsaved(ctx context.Context) {
 		if fault.Is(err, fault.Unavailable) {
 			return
 		}
-		if err != nil || row.ID != c.ID || row.State != Claimed && row.State != Unsettled {
+		if err != nil || row.ID != c.ID || row.State != Claimed && row.State != Unknown {
 			r.dropUnsaved(c.ID)
 			continue
 		}

@@ -72,7 +72,7 @@ func (r *routes) apply(c Claim, now time.Time) {
 	if old != nil {
 		// An unanswered claim changes when its create is sent again: from then on
 		// its outcome is awaited anew.
-		if old.State == c.State && c.State != Claimed && c.State != Unsettled {
+		if old.State == c.State && c.State != Claimed && c.State != Unknown {
 			next.since, next.known = old.since, old.known
 		}
 		next.first, next.people = old.first, old.people

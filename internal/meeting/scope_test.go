@@ -92,14 +92,14 @@ func TestAdoptionNeedsOurReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 1)
-				c := w.placed(t, "r", Unsettled)
+				c := w.placed(t, "r", Unknown)
 				w.on(1, func(v *fakeServer) {
 					m := w.start(v, bbb.Call{Name: "create", Query: c.Params})
 					m.life.Metadata = meta(w, c)
 					v.meetings[c.ScopedID] = m
 				})
 				w.poll(1)
-				require.Equal(t, Unsettled, w.claim("r").State)
+				require.Equal(t, Unknown, w.claim("r").State)
 
 				w.on(1, func(v *fakeServer) {
 					m := v.meetings[c.ScopedID]

@@ -6,7 +6,7 @@ import "slices"
 // does, under a unique constraint.
 func (s State) Live() bool {
 	switch s {
-	case Claimed, Unsettled, Running, Ending:
+	case Claimed, Unknown, Running, Ending:
 		return true
 	case Lost, Ended, Released, Superseded:
 	}
@@ -18,7 +18,7 @@ func (s State) Final() bool {
 	switch s {
 	case Ended, Released, Superseded:
 		return true
-	case Claimed, Unsettled, Running, Ending, Lost:
+	case Claimed, Unknown, Running, Ending, Lost:
 	}
 	return false
 }
@@ -28,8 +28,8 @@ func (s State) Final() bool {
 func (s State) next() []State {
 	switch s {
 	case Claimed:
-		return []State{Running, Unsettled, Released}
-	case Unsettled:
+		return []State{Running, Unknown, Released}
+	case Unknown:
 		return []State{Running, Released}
 	case Running:
 		return []State{Ending, Lost, Ended}
@@ -52,5 +52,5 @@ func (s State) CanBecome(to State) bool {
 
 // States is every state, in the order of a claim's life.
 func States() []State {
-	return []State{Claimed, Unsettled, Running, Ending, Lost, Ended, Released, Superseded}
+	return []State{Claimed, Unknown, Running, Ending, Lost, Ended, Released, Superseded}
 }

@@ -10,8 +10,8 @@ import (
 
 // stateTable is every pair of states: what a claim of the row's state may become.
 var stateTable = map[State]map[State]bool{
-	Claimed:    {Claimed: true, Unsettled: true, Running: true, Released: true},
-	Unsettled:  {Unsettled: true, Running: true, Released: true},
+	Claimed:    {Claimed: true, Unknown: true, Running: true, Released: true},
+	Unknown:    {Unknown: true, Running: true, Released: true},
 	Running:    {Running: true, Ending: true, Lost: true, Ended: true},
 	Ending:     {Ending: true, Ended: true},
 	Lost:       {Lost: true, Running: true, Superseded: true, Ended: true},
@@ -81,7 +81,7 @@ func (w *world) placed(t testing.TB, externalID string, state State) Claim {
 	}
 	to := c
 	to.State = state
-	if state != Unsettled && state != Released {
+	if state != Unknown && state != Released {
 		to.InternalID = "0123456789abcdef0123456789abcdef01234567-" + externalID
 		to.CreateTime = 1
 	}

@@ -241,7 +241,7 @@ func storableID(id string) bool {
 
 func checkClaimState(st meeting.State) error {
 	switch st {
-	case meeting.Claimed, meeting.Unsettled, meeting.Running, meeting.Ending,
+	case meeting.Claimed, meeting.Unknown, meeting.Running, meeting.Ending,
 		meeting.Lost, meeting.Ended, meeting.Released, meeting.Superseded:
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/bluegate/bluegate/internal/meeting"
 )
 
-var liveStates = []meeting.State{meeting.Claimed, meeting.Unsettled, meeting.Running, meeting.Ending}
+var liveStates = []meeting.State{meeting.Claimed, meeting.Unknown, meeting.Running, meeting.Ending}
 
 func TestClaim(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {

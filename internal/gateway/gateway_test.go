@@ -149,7 +149,7 @@ func TestJoinPages(t *testing.T) {
 	f.store.away = true
 	page("meetingID=none&fullName=Ada&checksum=good", http.StatusServiceUnavailable, "One moment, please", `http-equiv="refresh"`)
 	f.ready = false
-	page("meetingID=runs&fullName=Ada&checksum=good", http.StatusServiceUnavailable, "The service is starting", `http-equiv="refresh"`)
+	page("meetingID=runs&fullName=Ada&checksum=good", http.StatusServiceUnavailable, "<small>starting</small>", `http-equiv="refresh"`)
 }
 
 // TestExpiredSecret: an expired secret serves the rooms made with it. That it

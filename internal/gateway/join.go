@@ -84,7 +84,7 @@ func (g *Gateway) joinFailed(r *http.Request, req *request, err error) answer {
 		return a
 	}
 	a.contentType = "text/html; charset=utf-8"
-	a.body = g.pages.joinFailed(f)
+	a.body = g.pages.joinFailed(f, r.Header.Get("Accept-Language"))
 	switch f.Kind {
 	case fault.NotFound:
 		a.status = http.StatusNotFound

@@ -9,11 +9,12 @@ import (
 
 // pages are what people see when a join link does not lead into a room.
 type pages struct {
-	join *template.Template
+	join      *template.Template
+	languages *languages
 }
 
 const joinPage = `<!DOCTYPE html>
-<html lang="en">
+<html lang="{{.Language}}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -43,38 +44,35 @@ body { color: #e7edf3; background: #10161d } main { background: #1b242e } small 
 `
 
 type joinFailure struct {
-	Title, Text, Hint, Key string
-	Retry                  bool
+	Language, Title, Text, Hint, Key string
+	Retry                            bool
 }
 
 func newPages() *pages {
-	return &pages{join: template.Must(template.New("join").Parse(joinPage))}
+	return &pages{
+		join:      template.Must(template.New("join").Parse(joinPage)),
+		languages: newLanguages(),
+	}
 }
 
 // joinFailed renders the page for a failed join in words for the person who
-// followed the link; the key is for whoever they ask for help.
-func (p *pages) joinFailed(f *fault.Error) []byte {
-	page := joinFailure{Text: f.Message, Key: f.Key}
+// followed the link, in the language their browser asks for; the key is for
+// whoever they ask for help.
+func (p *pages) joinFailed(f *fault.Error, acceptLanguage string) []byte {
+	texts := p.languages.choose(acceptLanguage)
+	page := joinFailure{Language: texts.language, Key: f.Key}
+	text := texts.badLink
 	switch {
 	case f.Kind == fault.Unavailable, f.Kind == fault.Internal:
-		page.Title = "One moment, please"
-		page.Hint = "This page tries again by itself every few seconds."
-		page.Retry = true
+		text, page.Retry = texts.moment, true
 	case f.Key == "tenantSuspended":
-		page.Title = "This room can't be opened"
-		page.Text = "The account of your organisation is suspended: rooms that are open go on, new ones can't be opened."
-		page.Hint = "Please tell the people who run your learning platform."
+		text = texts.suspended
 	case f.Kind == fault.NotFound:
-		page.Title = "This room is not open"
-		page.Text = "The meeting has ended or has not been opened yet."
-		page.Hint = "Go back to your course and open the room from there."
-	case f.Key == "checksumError":
-		page.Title = "This link does not work"
-		page.Text = "The link is not complete, or it was made with a secret that is no longer valid."
-		page.Hint = "Go back to your course and follow the link from there. If that does not help, please tell the people who run your learning platform."
-	default:
-		page.Title = "This link does not work"
-		page.Hint = "Go back to your course and follow the link from there."
+		text = texts.notOpen
+	}
+	page.Title, page.Text, page.Hint = text[0], text[1], text[2]
+	if f.Kind == fault.Invalid {
+		page.Text = f.Message // what exactly, in BBB's words
 	}
 	var b bytes.Buffer
 	if err := p.join.Execute(&b, page); err != nil {

@@ -62,11 +62,16 @@ type Claim struct {
 	Params string
 	// Answer is the create answer as the tenant got it.
 	Answer []byte
-	// EndRequested records an `end` that came before the create's outcome was known.
+	// EndRequested records an `end` that could not be carried out yet: it came
+	// before the create's outcome was known, or the meeting is lost.
 	EndRequested bool
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 }
+
+// over reports whether the meeting is over for the tenant, although its server
+// has not heard so yet: it was lost, and is ended when the server comes back.
+func (c Claim) over() bool { return c.State == Lost && c.EndRequested }
 
 // Store keeps the claims. Claims are tenant-owned: what touches one tenant's
 // takes its ID right after ctx. Errors are fault.NotFound, fault.Conflict (the

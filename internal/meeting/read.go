@@ -209,7 +209,7 @@ func (r *Registry) List(ctx context.Context, tenantID int64) (Read, error) {
 	slices.SortFunc(list, func(a, b route) int { return cmp.Compare(a.ID, b.ID) })
 	meetings := make([]bbb.Fields, 0, len(list))
 	for _, e := range list {
-		if e.State != Running && (e.State != Lost || r.routes.overtaken(e.Claim)) {
+		if e.State != Running && (e.State != Lost || e.EndRequested || r.routes.overtaken(e.Claim)) {
 			continue
 		}
 		if m, ok := r.lastSeen(e.Claim); ok {
@@ -252,10 +252,8 @@ func (r *Registry) End(ctx context.Context, tenantID int64, id string) error {
 				return errNotFound
 			}
 			return nil
-		case Claimed, Unknown:
+		case Claimed, Unknown, Lost:
 			to.EndRequested = true
-		case Lost:
-			to.State = Ended
 		case Ended, Released, Superseded:
 			return errNotFound
 		}

@@ -3,6 +3,7 @@ package meeting
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/pool"
@@ -22,7 +23,7 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 	before := r.sawPoll(p)
 	byScoped := scopedIndex(p.Snapshot)
 	for _, e := range list {
-		overtaken := e.State == Lost && r.routes.overtaken(e.Claim)
+		overtaken := e.State == Lost && !e.EndRequested && r.routes.overtaken(e.Claim)
 		if m, ok := r.findIn(p.Snapshot, byScoped, e.Claim); ok && !overtaken {
 			if e.known <= before { // what is new on the server survived nothing
 				present++
@@ -55,7 +56,10 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 				r.to(ctx, e.Claim, Released, "never turned up")
 			}
 		case Lost:
-			if r.now().Sub(e.since) > r.limits.LostAfter {
+			switch {
+			case e.EndRequested:
+				r.to(ctx, e.Claim, Ended, "ended as asked")
+			case r.now().Sub(e.since) > r.limits.LostAfter:
 				r.to(ctx, e.Claim, Ended, "lost and not asked for")
 			}
 		case Ended, Released, Superseded:
@@ -94,6 +98,9 @@ func (r *Registry) reconcileGone(ctx context.Context, gone []route, present int)
 		r.to(ctx, e.Claim, state, why)
 	}
 }
+
+// keepEnd bounds how long the end of a lost meeting waits for its server to return.
+const keepEnd = 24 * time.Hour
 
 // to proposes a state. While the store does not answer it does not: each try would
 // take its time, and a server with many claims would not be polled meanwhile.
@@ -152,6 +159,10 @@ func (r *Registry) reconcileFound(ctx context.Context, c Claim, m bbb.Meeting) {
 	case Ending:
 		r.sendEnd(ctx, c) // the tenant asked for it; it has not happened yet
 	case Lost:
+		if c.EndRequested {
+			r.sendEnd(ctx, c)
+			return
+		}
 		r.to(ctx, c, Running, "back on its server")
 	case Running:
 		if c.EndRequested { // and whoever confirmed the meeting did not get to it
@@ -177,7 +188,7 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 		return
 	}
 	for _, e := range list {
-		if e.State == Lost && r.routes.overtaken(e.Claim) {
+		if e.State == Lost && !e.EndRequested && r.routes.overtaken(e.Claim) {
 			r.to(ctx, e.Claim, Superseded, "the room has a later meeting")
 			continue
 		}
@@ -197,10 +208,14 @@ func (r *Registry) reconcileAway(ctx context.Context, serverID int64, list []rou
 			r.to(ctx, e.Claim, Released, "its server is down for too long")
 		case Claimed:
 			r.to(ctx, e.Claim, Unknown, "left behind")
-		case Ending: // the room must not wait for ever for a server that won't return
-			r.to(ctx, e.Claim, Ended, "its server is down for too long")
+		case Ending:
+			// The room must not wait for a server that may never return; if it
+			// does, the tenant's end is still to be carried out.
+			lost := e.Claim
+			lost.EndRequested = true
+			r.to(ctx, lost, Lost, "its server is down for too long")
 		case Lost:
-			if away > r.limits.LostAfter {
+			if !e.EndRequested && away > r.limits.LostAfter || away > keepEnd {
 				r.to(ctx, e.Claim, Ended, "lost and not asked for")
 			}
 		case Ended, Released, Superseded:

@@ -33,7 +33,7 @@ func TestReconcileTable(t *testing.T) {
 		{Claimed, Running, Claimed, Unknown, Claimed, Claimed, Unknown, 0},
 		{Unknown, Running, Unknown, Released, Unknown, Unknown, Released, 0},
 		{Running, Running, Ended, Ended, Running, Running, Lost, 0},
-		{Ending, Ending, Ended, Ended, Ending, Ending, Ended, 1},
+		{Ending, Ending, Ended, Ended, Ending, Ending, Lost, 1},
 		{Lost, Running, Lost, Ended, Lost, Lost, Ended, 0},
 		{Ended, Ended, Ended, Ended, Ended, Ended, Ended, 0},
 		{Released, Released, Released, Released, Released, Released, Released, 0},
@@ -245,7 +245,9 @@ func TestServerDown(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		w.poll(1)
 		require.Equal(t, Lost, w.claim("empty").State, "an empty room moves soon")
-		require.Equal(t, Ended, w.claim("ending").State, "one that was to end does not keep its room")
+		require.Equal(t, Lost, w.claim("ending").State, "one that was to end does not keep its room")
+		_, err = w.info("ending")
+		require.ErrorIs(t, err, errNotFound, "for the tenant it is over")
 		_, err = w.create("empty")
 		require.NoError(t, err)
 		require.Equal(t, []State{Superseded, Running}, w.store.states("empty"))
@@ -275,8 +277,73 @@ func TestServerDown(t *testing.T) {
 		w.poll(1)
 		w.poll(2)
 		require.Equal(t, []State{Superseded, Running}, w.store.states("full"))
-		require.Zero(t, w.count("end"))
+		require.Equal(t, 1, w.count("end"), "but the one that the tenant ended")
 		require.Equal(t, []int64{1, 2}, w.homes(full.ScopedID))
+	})
+}
+
+// TestEndOfALostMeeting: a tenant's end is carried out when the server comes back,
+// also after the room has been opened again elsewhere.
+func TestEndOfALostMeeting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		old := w.mustCreate("r")
+		w.poll(1)
+		w.on(1, func(v *fakeServer) { v.down = time.Now() })
+		time.Sleep(2 * time.Minute)
+		w.poll(1)
+		require.Equal(t, Lost, w.claim("r").State)
+
+		require.NoError(t, w.r.End(t.Context(), old.TenantID, "r"))
+		require.ErrorIs(t, w.r.End(t.Context(), old.TenantID, "r"), errNotFound)
+		_, err := w.info("r")
+		require.ErrorIs(t, err, errNotFound)
+		_, err = w.info(old.InternalID)
+		require.ErrorIs(t, err, errNotFound)
+		_, err = w.join("r")
+		require.ErrorIs(t, err, errNoMeeting, "what was ended does not heal")
+		read, err := w.r.IsRunning(t.Context(), old.TenantID, "r")
+		require.NoError(t, err)
+		require.Equal(t, bbb.IsRunning(false), read.Answer)
+		read, err = w.r.List(t.Context(), old.TenantID)
+		require.NoError(t, err)
+		require.Equal(t, bbb.NoMeetings(), read.Answer)
+
+		next := w.mustCreate("r")
+		require.NotEqual(t, old.InternalID, next.InternalID)
+		w.poll(1)
+		require.Equal(t, []State{Lost, Running}, w.store.states("r"))
+
+		w.on(1, func(v *fakeServer) { v.down = time.Time{} })
+		require.Zero(t, w.count("end"))
+		w.poll(1)
+		require.Equal(t, 1, w.count("end"))
+		w.poll(1)
+		require.Equal(t, []State{Ended, Running}, w.store.states("r"))
+		require.Equal(t, []int64{next.ServerID}, w.homes(old.ScopedID))
+		a, err := w.info("r")
+		require.NoError(t, err)
+		require.Equal(t, next.InternalID, a.Text("internalMeetingID"))
+	})
+}
+
+// TestEndOfALostMeetingIsForgotten: a server that never comes back keeps nothing
+// for ever.
+func TestEndOfALostMeetingIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		c := w.mustCreate("r")
+		w.poll(1)
+		w.on(1, func(v *fakeServer) { v.down = time.Now() })
+		time.Sleep(2 * time.Minute)
+		w.poll(1)
+		require.NoError(t, w.r.End(t.Context(), c.TenantID, "r"))
+		time.Sleep(keepEnd - time.Minute)
+		w.poll(1)
+		require.Equal(t, []State{Lost}, w.store.states("r"))
+		time.Sleep(2 * time.Minute)
+		w.poll(1)
+		require.Equal(t, []State{Ended}, w.store.states("r"))
 	})
 }
 

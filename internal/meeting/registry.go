@@ -172,6 +172,7 @@ func (r *Registry) OnServer(serverID int64) []pool.Claimed {
 // began after the call; Unavailable means that nothing is known.
 func (r *Registry) find(ctx context.Context, tenantID int64, id string) (Claim, error) {
 	known, ok := r.routes.find(tenantID, id)
+	ok = ok && !known.over()
 	if ok {
 		switch r.feed.state(r.now(), r.limits.FeedStale) {
 		case feedDown:
@@ -198,12 +199,16 @@ func (r *Registry) read(ctx context.Context, tenantID int64, externalID string) 
 	return r.asRead(r.store.Room(ctx, tenantID, externalID))
 }
 
-// asRead takes over what was read from SQL.
+// asRead takes over what was read from SQL. A meeting that is over for the tenant
+// is none.
 func (r *Registry) asRead(c Claim, err error) (Claim, error) {
 	if err != nil {
 		return Claim{}, err
 	}
 	r.routes.apply(c, r.now())
+	if c.over() {
+		return Claim{}, errNotFound
+	}
 	// What a server confirmed and the store could not take yet is newer.
 	if known, ok := r.routes.byClaim(c.ID); ok && known.Seq == c.Seq {
 		return known.Claim, nil

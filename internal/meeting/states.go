@@ -34,7 +34,7 @@ func (s State) next() []State {
 	case Running:
 		return []State{Ending, Lost, Ended}
 	case Ending:
-		return []State{Ended}
+		return []State{Ended, Lost}
 	case Lost:
 		return []State{Running, Superseded, Ended}
 	case Ended, Released, Superseded:

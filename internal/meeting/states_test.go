@@ -13,7 +13,7 @@ var stateTable = map[State]map[State]bool{
 	Claimed:    {Claimed: true, Unknown: true, Running: true, Released: true},
 	Unknown:    {Unknown: true, Running: true, Released: true},
 	Running:    {Running: true, Ending: true, Lost: true, Ended: true},
-	Ending:     {Ending: true, Ended: true},
+	Ending:     {Ending: true, Ended: true, Lost: true},
 	Lost:       {Lost: true, Running: true, Superseded: true, Ended: true},
 	Ended:      {},
 	Released:   {},

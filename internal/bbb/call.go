@@ -109,6 +109,17 @@ func (c Call) Count(name string) int {
 	}
 }
 
+// Names yields every parameter's decoded name, in order.
+func (c Call) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for p := range pairs(c.Query) {
+			if !yield(Unescape(p.name)) {
+				return
+			}
+		}
+	}
+}
+
 // Params yields every parameter decoded, in order.
 func (c Call) Params() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {

@@ -61,7 +61,7 @@ func forServer(call bbb.Call) bbb.Call {
 		data, ok := strings.CutPrefix(name, "userdata-")
 		return ok && !goodDataName(data)
 	}
-	for name := range call.Params() {
+	for name := range call.Names() {
 		bad = bad || drop(name)
 	}
 	if !bad {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -95,11 +96,11 @@ func seeHelp(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w (`%s --help` shows what there is)", err, cmd.CommandPath())
 }
 
-// takes refuses any other number of arguments, and shows how the command is
-// written.
-func takes(n int) cobra.PositionalArgs {
+// takes refuses any other number of arguments than those given, and shows how
+// the command is written.
+func takes(numbers ...int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
+		if !slices.Contains(numbers, len(args)) {
 			return fmt.Errorf("wrong number of arguments: write `%s`", cmd.UseLine())
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,13 +32,13 @@ func (r *root) serverAdd() *cobra.Command {
 	var v pool.Server
 	var skipProbe bool
 	c := &cobra.Command{
-		Use:   "add NAME --url URL --secret SECRET",
+		Use:   "add [NAME] --url URL --secret SECRET",
 		Short: "Add a server after trying its URL and secret",
+		Long:  "Add a server after trying its URL and secret. Without a name it is called by its host.",
 		Example: "  bluegate server add bbb1 --url https://bbb1.example.com/bigbluebutton/ --secret -\n" +
 			"  (`bbb-conf --secret` on the server prints both)",
-		Args: takes(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			v.Name = args[0]
 			if v.Secret, err = secretFrom(cmd.InOrStdin(), v.Secret); err != nil {
 				return err
 			}
@@ -46,6 +47,10 @@ func (r *root) serverAdd() *cobra.Command {
 			}
 			if v.APIURL, err = pool.NormalizeURL(v.APIURL); err != nil {
 				return err
+			}
+			v.Name = hostOf(v.APIURL)
+			if len(args) > 0 {
+				v.Name = args[0]
 			}
 			if v.PublicURL != "" {
 				if v.PublicURL, err = pool.NormalizeURL(v.PublicURL); err != nil {
@@ -79,6 +84,16 @@ func (r *root) serverAdd() *cobra.Command {
 	c.Flags().StringVar(&v.Pool, "pool", "default", "`NAME` of the pool the server belongs to")
 	c.Flags().BoolVar(&skipProbe, "skip-probe", false, "add the server without trying it")
 	return c
+}
+
+// hostOf returns the host, with its port if there is one, of a URL that was
+// normalized before.
+func hostOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base
+	}
+	return u.Host
 }
 
 func probe(ctx context.Context, s pool.Server) (pool.ProbeResult, error) {

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"gorm.io/gorm"
 
+	"github.com/bluegate/bluegate/internal/fault"
 	"github.com/bluegate/bluegate/internal/meeting"
 )
 
@@ -43,17 +45,21 @@ func (s *Store) Live(ctx context.Context) ([]meeting.Claim, int64, error) {
 	}
 	var live []meeting.Claim
 	for after, more := int64(0), true; more; {
-		var page []meeting.Claim
-		err := s.view(ctx, opLive, func(db *gorm.DB) (err error) {
-			page, err = s.readClaims(db.Raw(selectLive, after, livePage), nil)
-			return err
+		var rows []claimRow
+		err := s.view(ctx, opLive, func(db *gorm.DB) error {
+			rows = nil
+			return db.Raw(selectLive, after, livePage).Scan(&rows).Error
 		})
 		if err != nil {
 			return nil, 0, err
 		}
+		page, err := s.claims(ctx, rows, nil)
+		if err != nil {
+			return nil, 0, err
+		}
 		live = append(live, page...)
-		if more = len(page) == livePage; more {
-			after = page[len(page)-1].ID
+		if more = len(rows) == livePage; more {
+			after = rows[len(rows)-1].ID
 		}
 	}
 	return live, seq, nil
@@ -64,8 +70,9 @@ func (s *Store) Live(ctx context.Context) ([]meeting.Claim, int64, error) {
 // about the same change; a claim appears once, as it is now. In the usual case,
 // all known, only an index is read. Error: fault.Unavailable.
 func (s *Store) Changes(ctx context.Context, floor int64, known func(id, seq int64) bool) ([]meeting.Claim, error) {
-	var changes []meeting.Claim
-	err := s.view(ctx, opChanges, func(db *gorm.DB) (err error) {
+	var rows []claimRow
+	err := s.view(ctx, opChanges, func(db *gorm.DB) error {
+		rows = nil
 		first := floor + 1
 		if known != nil {
 			var heads []struct{ ID, Seq int64 }
@@ -76,32 +83,33 @@ func (s *Store) Changes(ctx context.Context, floor int64, known func(id, seq int
 				heads = heads[1:]
 			}
 			if len(heads) == 0 {
-				changes = nil
 				return nil
 			}
 			first = heads[0].Seq
 		}
-		changes, err = s.readClaims(db.Raw(selectChanges, first), known)
-		return err
+		return db.Raw(selectChanges, first).Scan(&rows).Error
 	})
 	if err != nil {
 		return nil, err
 	}
-	return changes, nil
+	return s.claims(ctx, rows, known)
 }
 
-// readClaims reads the claims of a query, without those that known reports.
-func (s *Store) readClaims(query *gorm.DB, known func(id, seq int64) bool) ([]meeting.Claim, error) {
-	var rows []claimRow
-	if err := query.Scan(&rows).Error; err != nil {
-		return nil, err
-	}
+// claims unseals rows, without those that known reports. A row that is damaged
+// costs its own room, which answers that it can't be known; it must not keep
+// everybody's from being loaded.
+func (s *Store) claims(ctx context.Context, rows []claimRow, known func(id, seq int64) bool) ([]meeting.Claim, error) {
 	claims := make([]meeting.Claim, 0, len(rows))
 	for i := range rows {
 		if known != nil && known(rows[i].ID, rows[i].Seq) {
 			continue
 		}
 		c, err := s.claim(&rows[i])
+		if err != nil && fault.As(err).Key == "sealedDamaged" {
+			s.log.LogAttrs(ctx, slog.LevelError, "a claim is damaged: its room can't be used until the claim is deleted",
+				slog.Int64("claim", rows[i].ID), slog.Int64("tenant_id", rows[i].TenantID))
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

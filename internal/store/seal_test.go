@@ -130,6 +130,26 @@ func dumpAll(t *testing.T, s *Store) string {
 	return out.String()
 }
 
+// TestDamagedClaim: a row that can't be unsealed costs its own room, nobody
+// else's.
+func TestDamagedClaim(t *testing.T) {
+	onEach(t, func(t *testing.T, url string) {
+		w, ctx := newWorld(t, url), t.Context()
+		good, bad := w.claimRoom("good"), w.claimRoom("bad")
+		_, err := w.pools.writeSQL.ExecContext(ctx, "UPDATE claims SET sealed_params = sealed_answer WHERE id = $1", bad.ID)
+		require.NoError(t, err)
+		live, _, err := w.Live(ctx)
+		require.NoError(t, err)
+		require.Len(t, live, 1)
+		require.Equal(t, good.ID, live[0].ID)
+		changes, err := w.Changes(ctx, 0, nil)
+		require.NoError(t, err)
+		require.Len(t, changes, 1)
+		_, err = w.Room(ctx, w.tenant.ID, "bad")
+		requireFault(t, err, fault.Unavailable, "sealedDamaged")
+	})
+}
+
 // TestSwappedCiphertexts holds that what is sealed for one place opens nowhere
 // else.
 func TestSwappedCiphertexts(t *testing.T) {

@@ -69,7 +69,7 @@ func isolation(t *testing.T, run isolationRun) {
 		total.served, total.steps, total.created = total.served+w.served, total.steps+w.steps, total.created+w.created
 	})
 	t.Logf("%d steps, %d calls served on the shared URL, %d meetings created", total.steps, total.served, total.created)
-	require.Greater(t, total.steps, run.total/2)
+	require.Greater(t, total.steps, run.total/4) // a hundred sequences of drawn lengths may not reach it all
 	require.Positive(t, total.served)
 	require.Positive(t, total.created)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bluegate/bluegate/internal/fault"
 	"github.com/bluegate/bluegate/internal/meeting"
+	"github.com/bluegate/bluegate/internal/store/pgtest"
 )
 
 func TestLiveAndChanges(t *testing.T) {
@@ -233,36 +234,32 @@ func (w *world) busy(ctx context.Context, prefix string, rooms int) error {
 }
 
 // TestLateCommit is why readers need the overlap on PostgreSQL: a lower number
-// appears after a higher one, and a reader that starts below it finds it.
+// appears after a higher one, and a reader that starts below it finds it. (SQLite has
+// one writer at a time: nothing can be late.)
 func TestLateCommit(t *testing.T) {
-	onEach(t, func(t *testing.T, url string) {
-		w, ctx := newWorld(t, url), t.Context()
-		if w.Dialect() == "sqlite" {
-			t.Skip("one writer at a time: nothing can be late")
-		}
-		late := w.claimRoom("late")
-		tx, err := w.pools.writeSQL.BeginTx(ctx, nil)
-		require.NoError(t, err)
-		defer func() { _ = tx.Rollback() }()
-		var seq int64
-		require.NoError(t, tx.QueryRowContext(ctx,
-			"UPDATE claims SET state = 'running', seq = nextval('claim_seq') WHERE id = $1 RETURNING seq", late.ID).Scan(&seq))
-		early := w.claimRoom("early")
-		require.Greater(t, early.Seq, seq)
+	w, ctx := newWorld(t, pgtest.URL(t)), t.Context()
+	late := w.claimRoom("late")
+	tx, err := w.pools.writeSQL.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback() }()
+	var seq int64
+	require.NoError(t, tx.QueryRowContext(ctx,
+		"UPDATE claims SET state = 'running', seq = nextval('claim_seq') WHERE id = $1 RETURNING seq", late.ID).Scan(&seq))
+	early := w.claimRoom("early")
+	require.Greater(t, early.Seq, seq)
 
-		live, given, err := w.Live(ctx)
-		require.NoError(t, err)
-		require.Empty(t, cmp.Diff([]meeting.Claim{late, early}, live), "as they were before the late change")
-		require.Equal(t, early.Seq, given)
+	live, given, err := w.Live(ctx)
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff([]meeting.Claim{late, early}, live), "as they were before the late change")
+	require.Equal(t, early.Seq, given)
 
-		require.NoError(t, tx.Commit())
-		isKnown := func(id, seq int64) bool {
-			return (id == early.ID && seq == early.Seq) || (id == late.ID && seq == late.Seq)
-		}
-		changes, err := w.Changes(ctx, late.Seq, isKnown)
-		require.NoError(t, err)
-		require.Len(t, changes, 1)
-		require.Equal(t, late.ID, changes[0].ID)
-		require.Equal(t, seq, changes[0].Seq)
-	})
+	require.NoError(t, tx.Commit())
+	isKnown := func(id, seq int64) bool {
+		return (id == early.ID && seq == early.Seq) || (id == late.ID && seq == late.Seq)
+	}
+	changes, err := w.Changes(ctx, late.Seq, isKnown)
+	require.NoError(t, err)
+	require.Len(t, changes, 1)
+	require.Equal(t, late.ID, changes[0].ID)
+	require.Equal(t, seq, changes[0].Seq)
 }

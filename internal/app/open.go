@@ -13,13 +13,9 @@ import (
 // node's is brought up to date; on PostgreSQL an old schema is an error that
 // says what to do.
 func OpenStore(ctx context.Context, c Config) (*store.Store, error) {
-	key, _, err := c.Key()
+	s, err := open(ctx, c)
 	if err != nil {
 		return nil, err
-	}
-	s, err := store.Open(ctx, store.Options{URL: c.database(), Key: key, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return nil, withCause(err)
 	}
 	check := s.CheckSchema
 	if c.onePlace() {
@@ -33,13 +29,9 @@ func OpenStore(ctx context.Context, c Config) (*store.Store, error) {
 
 // Migrate brings the database's schema up to date and returns its version.
 func Migrate(ctx context.Context, c Config) (int64, error) {
-	key, _, err := c.Key()
+	s, err := open(ctx, c)
 	if err != nil {
 		return 0, err
-	}
-	s, err := store.Open(ctx, store.Options{URL: c.database(), Key: key, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return 0, withCause(err)
 	}
 	defer func() { _ = s.Close() }()
 	if err := s.Migrate(ctx); err != nil {
@@ -49,9 +41,21 @@ func Migrate(ctx context.Context, c Config) (int64, error) {
 	return version, err
 }
 
+func open(ctx context.Context, c Config) (*store.Store, error) {
+	key, _, err := c.Key()
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.Open(ctx, store.Options{URL: c.database(), Key: key, Logger: slog.New(slog.DiscardHandler)})
+	return s, withCause(err)
+}
+
 // withCause puts the cause of an unavailable database into its message: an
 // operator at the command line needs it. It holds no secret.
 func withCause(err error) error {
+	if err == nil {
+		return nil
+	}
 	f := fault.As(err)
 	if f.Kind != fault.Unavailable || f.Err == nil {
 		return err

@@ -8,7 +8,7 @@ import (
 )
 
 // Every messageKey that the gateway answers with by itself, beside those of
-// BBB's own rules (meeting.NewCreate). This file decides how a failure of a call
+// BBB's own rules (meeting.NewCreate) and those that meeting finds. This file decides how a failure of a call
 // looks to its caller: the table "What we answer when we can't".
 
 var (
@@ -21,12 +21,9 @@ var (
 	errUnsure      = fault.New(fault.Unavailable, "unsure", "The service is not sure yet. Please try again in a moment.")
 	errNoName      = fault.New(fault.Invalid, "missingParamFullName", "You must provide your name")
 	errNoID        = fault.New(fault.Invalid, "emptyError", "You must provide the meeting ID")
-	errInfoNoID    = fault.New(fault.NotFound, "notFound", "A meeting with that ID does not exist")
 	errIDSize      = fault.New(fault.Invalid, "sizeError", "Meeting ID must be between 2 and 256 characters")
 	errIDComma     = fault.New(fault.Invalid, "validationError", "Meeting ID cannot contain ','")
-	errSuspended   = fault.New(fault.Denied, "tenantSuspended",
-		"This account is suspended: rooms that are open go on, new ones can't be opened. Please ask your provider.")
-	errManyBodies = fault.New(fault.Unavailable, "overloaded",
+	errManyBodies  = fault.New(fault.Unavailable, "overloaded",
 		"Too many documents are being uploaded at once. Please try again in a moment.")
 )
 

@@ -14,7 +14,7 @@ func (g *Gateway) getMeetingInfo(ctx context.Context, r *request) (answer, error
 	}
 	id := r.call.Value("meetingID")
 	if id == "" {
-		return answer{}, errInfoNoID
+		return answer{}, meeting.ErrNotFound
 	}
 	return readAnswer(g.meetings.Info(ctx, r.caller.Tenant.ID, id))
 }

@@ -23,7 +23,7 @@ func (g *Gateway) join(ctx context.Context, r *request) (answer, error) {
 	claim, call, err := g.meetings.Join(ctx, r.caller.Tenant, r.call)
 	if err != nil {
 		if fault.Is(err, fault.NotFound) && r.caller.Tenant.State == tenant.Suspended {
-			err = errSuspended
+			err = meeting.ErrSuspended
 		}
 		return answer{}, err
 	}

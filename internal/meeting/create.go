@@ -20,7 +20,8 @@ type Created struct {
 
 // Errors of creating, which the table "What we answer when we can't" names.
 var (
-	errSuspended = fault.New(fault.Denied, "tenantSuspended",
+	// ErrSuspended refuses a suspended tenant's new rooms.
+	ErrSuspended = fault.New(fault.Denied, "tenantSuspended",
 		"This account is suspended: rooms that are open go on, new ones can't be opened. Please ask your provider.")
 	errNoServer = fault.New(fault.Denied, "noServerAvailable",
 		"There is no conference server for this account. Please ask your provider.")

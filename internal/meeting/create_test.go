@@ -517,7 +517,7 @@ func TestSuspendedTenant(t *testing.T) {
 		suspended := acme
 		suspended.State = tenant.Suspended
 		_, err := w.r.Create(t.Context(), suspended, 7, w.request("r"))
-		require.ErrorIs(t, err, errSuspended)
+		require.ErrorIs(t, err, ErrSuspended)
 		w.mustCreate("r")
 		w.poll(1)
 		out, err := w.r.Create(t.Context(), suspended, 7, w.request("r"))

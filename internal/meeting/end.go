@@ -18,7 +18,7 @@ func (r *Registry) End(ctx context.Context, tenantID int64, id string) error {
 	for range maxTurns {
 		c, err := r.find(ctx, tenantID, id)
 		if fault.Is(err, fault.NotFound) {
-			return errNotFound
+			return ErrNotFound
 		}
 		if err != nil {
 			return err
@@ -30,13 +30,13 @@ func (r *Registry) End(ctx context.Context, tenantID int64, id string) error {
 		case Ending:
 			if r.sendEnd(ctx, c) == lookGone {
 				r.gone(ctx, c)
-				return errNotFound
+				return ErrNotFound
 			}
 			return nil
 		case Claimed, Unknown, Lost:
 			to.EndRequested = true
 		case Ended, Released, Superseded:
-			return errNotFound
+			return ErrNotFound
 		}
 		moved, err := r.move(ctx, c, to)
 		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {

@@ -215,7 +215,7 @@ func TestNewGenerationEndsTheOld(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, next.InternalID, got.Text("internalMeetingID"))
 		_, err = b.info(old.InternalID)
-		require.ErrorIs(t, err, errNotFound)
+		require.ErrorIs(t, err, ErrNotFound)
 		_, _, err = b.r.Join(t.Context(), acme, bbb.Call{Name: "join"}.With("meetingID", old.InternalID).With("fullName", "Ada"))
 		require.ErrorIs(t, err, errNoMeeting)
 		require.Len(t, b.r.OnServer(1), 1, "its load counts once")

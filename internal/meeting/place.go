@@ -20,7 +20,7 @@ const maxServers = 3
 func (r *Registry) place(ctx context.Context, t tenant.Tenant, secretID int64, req Create, lost *Claim,
 ) (out Created, moved bool, err error) {
 	if t.State == tenant.Suspended && lost == nil {
-		return Created{}, false, errSuspended
+		return Created{}, false, ErrSuspended
 	}
 	var exclude []int64
 	for range maxServers {

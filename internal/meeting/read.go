@@ -20,7 +20,8 @@ type Read struct {
 	Stale bool
 }
 
-var errNotFound = fault.New(fault.NotFound, "notFound", "A meeting with that ID does not exist")
+// ErrNotFound is what BBB says of a meeting that does not exist.
+var ErrNotFound = fault.New(fault.NotFound, "notFound", "A meeting with that ID does not exist")
 
 // Info answers getMeetingInfo. For a live claim it is always SUCCESS: from the
 // server, else from the last snapshot, else made from the claim (law 4).
@@ -31,7 +32,7 @@ func (r *Registry) Info(ctx context.Context, tenantID int64, id string) (Read, e
 		var err error
 		c, err = r.find(ctx, tenantID, id)
 		if fault.Is(err, fault.NotFound) {
-			return Read{}, errNotFound
+			return Read{}, ErrNotFound
 		}
 		if err != nil {
 			return Read{}, err

@@ -207,7 +207,7 @@ func (r *Registry) asRead(c Claim, err error) (Claim, error) {
 	}
 	r.routes.apply(c, r.now())
 	if c.over() {
-		return Claim{}, errNotFound
+		return Claim{}, ErrNotFound
 	}
 	// What a server confirmed and the store could not take yet is newer.
 	if known, ok := r.routes.byClaim(c.ID); ok && known.Seq == c.Seq {

@@ -107,12 +107,16 @@ func takes(numbers ...int) cobra.PositionalArgs {
 	}
 }
 
-// open opens the configured database for a command.
-func (r *root) open(ctx context.Context) (app.Config, *store.Store, error) {
+// withStore lets a command work on the configured database.
+func (r *root) withStore(ctx context.Context, work func(c app.Config, s *store.Store) error) error {
 	c, err := app.Load(r.configFile)
 	if err != nil {
-		return c, nil, err
+		return err
 	}
 	s, err := app.OpenStore(ctx, c)
-	return c, s, err
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	return work(c, s)
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bluegate/bluegate/internal/app"
 	"github.com/bluegate/bluegate/internal/bbb"
 	"github.com/bluegate/bluegate/internal/pool"
+	"github.com/bluegate/bluegate/internal/store"
 )
 
 // defaultCapacity is how many participants a server is taken to carry when
@@ -64,17 +66,14 @@ func (r *root) serverAdd() *cobra.Command {
 				}
 				v.Algorithm = found.Algorithm
 			}
-			_, s, err := r.open(cmd.Context())
-			if err != nil {
+			return r.withStore(cmd.Context(), func(_ app.Config, s *store.Store) error {
+				added, err := s.AddServer(cmd.Context(), v)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s is in pool %s with %d seats.\n", added.Name, added.Pool, added.CapacitySeats)
 				return err
-			}
-			defer func() { _ = s.Close() }()
-			added, err := s.AddServer(cmd.Context(), v)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s is in pool %s with %d seats.\n", added.Name, added.Pool, added.CapacitySeats)
-			return err
+			})
 		},
 	}
 	c.Flags().StringVar(&v.APIURL, "url", "", "API `URL`, which ends in /bigbluebutton/")
@@ -111,36 +110,33 @@ func (r *root) serverList() *cobra.Command {
 		Short: "List servers",
 		Args:  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, s, err := r.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }()
-			list, err := s.Servers(cmd.Context())
-			if err != nil {
-				return err
-			}
-			type row struct {
-				Name      string `json:"name"`
-				Pool      string `json:"pool"`
-				State     string `json:"state"`
-				Capacity  int    `json:"capacity_seats"`
-				APIURL    string `json:"api_url"`
-				PublicURL string `json:"public_url"`
-			}
-			rows := make([]row, 0, len(list))
-			for _, v := range list {
-				rows = append(rows, row{v.Name, v.Pool, string(v.AdminState), v.CapacitySeats, v.APIURL, v.PublicURL})
-			}
-			if asJSON {
-				return printJSON(cmd, rows)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(w, "NAME\tPOOL\tSTATE\tSEATS\tAPI URL")
-			for _, v := range rows {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", v.Name, v.Pool, v.State, v.Capacity, v.APIURL)
-			}
-			return w.Flush()
+			return r.withStore(cmd.Context(), func(_ app.Config, s *store.Store) error {
+				list, err := s.Servers(cmd.Context())
+				if err != nil {
+					return err
+				}
+				type row struct {
+					Name      string `json:"name"`
+					Pool      string `json:"pool"`
+					State     string `json:"state"`
+					Capacity  int    `json:"capacity_seats"`
+					APIURL    string `json:"api_url"`
+					PublicURL string `json:"public_url"`
+				}
+				rows := make([]row, 0, len(list))
+				for _, v := range list {
+					rows = append(rows, row{v.Name, v.Pool, string(v.AdminState), v.CapacitySeats, v.APIURL, v.PublicURL})
+				}
+				if asJSON {
+					return printJSON(cmd, rows)
+				}
+				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+				_, _ = fmt.Fprintln(w, "NAME\tPOOL\tSTATE\tSEATS\tAPI URL")
+				for _, v := range rows {
+					_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", v.Name, v.Pool, v.State, v.Capacity, v.APIURL)
+				}
+				return w.Flush()
+			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bluegate/bluegate/internal/app"
 	"github.com/bluegate/bluegate/internal/pool"
 	"github.com/bluegate/bluegate/internal/store"
 )
@@ -17,20 +18,17 @@ func (r *root) serverState(verb, short string, state pool.AdminState) *cobra.Com
 		Short: short,
 		Args:  takes(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, s, err := r.open(cmd.Context())
-			if err != nil {
+			return r.withStore(cmd.Context(), func(_ app.Config, s *store.Store) error {
+				v, err := serverNamed(cmd.Context(), s, args[0])
+				if err != nil {
+					return err
+				}
+				if err := s.SetServerAdminState(cmd.Context(), v.ID, state); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s is %s.\n", v.Name, state)
 				return err
-			}
-			defer func() { _ = s.Close() }()
-			v, err := serverNamed(cmd.Context(), s, args[0])
-			if err != nil {
-				return err
-			}
-			if err := s.SetServerAdminState(cmd.Context(), v.ID, state); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s is %s.\n", v.Name, state)
-			return err
+			})
 		},
 	}
 }
@@ -50,28 +48,25 @@ func (r *root) serverSetSecret() *cobra.Command {
 			if secret == "" {
 				return errors.New("give the new secret: --secret SECRET, or --secret - and the secret on standard input")
 			}
-			_, s, err := r.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }()
-			v, err := serverNamed(cmd.Context(), s, args[0])
-			if err != nil {
-				return err
-			}
-			v.Secret = secret
-			if !skipProbe {
-				found, err := probe(cmd.Context(), v)
+			return r.withStore(cmd.Context(), func(_ app.Config, s *store.Store) error {
+				v, err := serverNamed(cmd.Context(), s, args[0])
 				if err != nil {
 					return err
 				}
-				v.Algorithm = found.Algorithm
-			}
-			if err := s.SetServerSecret(cmd.Context(), v.ID, v.Secret, v.Algorithm); err != nil {
+				v.Secret = secret
+				if !skipProbe {
+					found, err := probe(cmd.Context(), v)
+					if err != nil {
+						return err
+					}
+					v.Algorithm = found.Algorithm
+				}
+				if err := s.SetServerSecret(cmd.Context(), v.ID, v.Secret, v.Algorithm); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s has its new secret.\n", v.Name)
 				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Server %s has its new secret.\n", v.Name)
-			return err
+			})
 		},
 	}
 	c.Flags().StringVar(&secret, "secret", "", "the server's new `SECRET`; - reads it from standard input")

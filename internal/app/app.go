@@ -318,10 +318,10 @@ func (a *App) wire(s *store.Store) *parts {
 		Client: p.client, Logger: a.log, Registerer: a.registry,
 		PollInterval: c.PollInterval, PollTimeout: c.PollTimeout, DownAfter: c.DownAfter, UpAfter: c.UpAfter,
 		CallTimeout: c.CallTimeout, CreateTimeout: c.CreateTimeout, MaxCallsPerServer: maxCallsPerServer,
-		HighSeq: func() int64 { return p.meetings.Moment() },
-		Claims:  func(id int64) []pool.Claimed { return p.meetings.OnServer(id) },
-		InUse:   func(id int64) bool { return p.meetings.InUse(id) },
-		Polled:  func(ctx context.Context, poll pool.Poll) { p.meetings.Reconcile(ctx, poll) },
+		Moment: func() int64 { return p.meetings.Moment() },
+		Claims: func(id int64) []pool.Claimed { return p.meetings.OnServer(id) },
+		InUse:  func(id int64) bool { return p.meetings.InUse(id) },
+		Polled: func(ctx context.Context, poll pool.Poll) { p.meetings.Reconcile(ctx, poll) },
 	})
 	p.meetings = meeting.New(meeting.Options{
 		Store: s, Servers: p.pool, Reserver: memory.New(time.Now, 0), Logger: a.log, Registerer: a.registry,

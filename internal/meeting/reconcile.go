@@ -32,7 +32,7 @@ func (r *Registry) Reconcile(ctx context.Context, p pool.Poll) {
 			r.reconcileFound(ctx, e.Claim, m)
 			continue
 		}
-		if e.known > p.Snapshot.HighSeq {
+		if e.known > p.Snapshot.Moment {
 			continue
 		}
 		if overtaken {
@@ -74,7 +74,7 @@ func (r *Registry) sawPoll(p pool.Poll) int64 {
 	r.lastMu.Lock()
 	defer r.lastMu.Unlock()
 	before, ok := r.last[p.ServerID]
-	r.last[p.ServerID] = p.Snapshot.HighSeq
+	r.last[p.ServerID] = p.Snapshot.Moment
 	if !ok {
 		return math.MaxInt64
 	}

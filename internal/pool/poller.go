@@ -184,9 +184,9 @@ func (p *Pool) interval() time.Duration {
 func (p *Pool) poll(ctx context.Context, m *member, lane chan struct{}) {
 	l := m.take()
 	c := m.config.Load()
-	var highSeq int64
-	if p.o.HighSeq != nil {
-		highSeq = p.o.HighSeq()
+	var moment int64
+	if p.o.Moment != nil {
+		moment = p.o.Moment()
 	}
 	number := p.number.Add(1)
 	at := p.o.Now()
@@ -202,7 +202,7 @@ func (p *Pool) poll(ctx context.Context, m *member, lane chan struct{}) {
 	now := p.o.Now()
 	out := Poll{ServerID: c.server.ID, Err: err}
 	if r == resultOK {
-		out.Snapshot = NewSnapshot(c.server.ID, number, highSeq, at, meetings)
+		out.Snapshot = NewSnapshot(c.server.ID, number, moment, at, meetings)
 		m.snapshot.Store(out.Snapshot)
 	}
 	c.series.poll(r, now.Sub(at))

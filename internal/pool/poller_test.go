@@ -158,10 +158,10 @@ func TestHighSeqIsTakenBeforeThePollIsSent(t *testing.T) {
 		var seq atomic.Int64
 		seq.Store(41)
 		f.set(1, func(f *fake) { f.during = func() { seq.Add(1) } })
-		p := fakePool(t, f, Options{HighSeq: seq.Load}, servers(1))
+		p := fakePool(t, f, Options{Moment: seq.Load}, servers(1))
 		p.Start(t.Context())
 		synctest.Wait()
-		require.EqualValues(t, 41, p.Snapshot(1).HighSeq)
+		require.EqualValues(t, 41, p.Snapshot(1).Moment)
 		require.EqualValues(t, 42, seq.Load())
 	})
 }

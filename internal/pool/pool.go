@@ -35,9 +35,9 @@ type Options struct {
 	BreakerFailures   int           // failed calls in a row until a server's circuit opens [5]
 	BreakerCooldown   time.Duration // until an open circuit lets one call try [5 s]
 
-	// HighSeq returns the highest claim sequence known. It is called right
+	// Moment numbers what the registry knows at present. It is called right
 	// before a poll is sent. [none: 0]
-	HighSeq func() int64
+	Moment func() int64
 	// Claims returns what the registry knows to live on a server, from memory.
 	// The result isn't kept. [none]
 	Claims func(serverID int64) []Claimed

@@ -14,9 +14,9 @@ type Snapshot struct {
 	// Number is the poll's number. It grows with every poll of the process, so of
 	// two snapshots of a server the one with the greater number began later.
 	Number uint64
-	// HighSeq is the highest claim sequence that was known before the poll was
-	// sent. The snapshot says nothing about claims above it.
-	HighSeq int64
+	// Moment numbers what the registry knew before the poll was sent. The snapshot
+	// says nothing about claims that became known later.
+	Moment int64
 	// At is when the poll was sent.
 	At       time.Time
 	Meetings []bbb.Meeting
@@ -41,9 +41,9 @@ type Totals struct {
 
 // NewSnapshot returns the snapshot of a poll that was sent at the given time and
 // answered with meetings.
-func NewSnapshot(serverID int64, number uint64, highSeq int64, at time.Time, meetings []bbb.Meeting) *Snapshot {
+func NewSnapshot(serverID int64, number uint64, moment int64, at time.Time, meetings []bbb.Meeting) *Snapshot {
 	s := &Snapshot{
-		ServerID: serverID, Number: number, HighSeq: highSeq, At: at, Meetings: meetings,
+		ServerID: serverID, Number: number, Moment: moment, At: at, Meetings: meetings,
 		index: make(map[string]int, len(meetings)),
 	}
 	for i := range meetings {
